@@ -1,0 +1,1 @@
+"""Cases that come with the package, written like a user's own file."""

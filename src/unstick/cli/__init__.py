@@ -1,0 +1,166 @@
+"""The command line: arguments, one library call, an exit status.
+
+torch is imported inside the commands, so that `--help` and wrong calls answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import __version__
+from .guard import BROKEN, FOUND, INTERRUPTED, OK, WRONG, command, run
+from .output import Output
+
+__all__ = ["BROKEN", "FOUND", "INTERRUPTED", "OK", "WRONG", "cli", "main"]
+
+
+@click.group(invoke_without_command=True)
+@click.version_option(__version__, prog_name="unstick")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Why is your PyTorch network not learning, and what gets it unstuck? Answered by measurement.
+
+    \b
+    unstick demo                          the whole story on a network that is stuck
+    unstick diagnose model.py:case        what is wrong with yours
+    unstick try model.py:case             what helps it
+    unstick COMMAND --help                more about one command
+
+    A TARGET is file.py:name or package.module:name, where the name belongs to an unstick.Case, or to a function
+    without arguments that returns one.
+
+    \b
+    Exit status: 0 nothing wrong; 1 diagnose found an error; 2 the call or its
+    input is wrong; 130 interrupted.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command and returns its exit status."""
+    return run(cli, arguments)
+
+
+@command(
+    cli, "ask", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", html_file="unstick-demo.html"
+)
+def demo(output: Output, ask: bool, **options: Any) -> int:
+    """Tell the whole story on a deep sigmoid network that does not learn.
+
+    Finds what is wrong, tries four proposals beside the unchanged network, and says which of them hold. Also writes
+    an HTML report: unstick-demo.html, unless --html says otherwise.
+
+    \b
+    unstick demo
+    unstick demo --ask                    guess first, then measure
+    unstick demo --json - | jq .answer.answer
+    """
+    from ..demo import demo as tell
+    from ..questions import load
+    from .ask import ask as ask_reader
+
+    asked = ask_reader(load("kaylee"), output) if ask else None
+    with output.working(options) as working:
+        report = tell(asked=asked, **working)
+    return output.show(report)
+
+
+@command(cli, "json", "html", "steps", "seed", "budget", "device")
+@click.argument("target")
+def diagnose(output: Output, target: str, **options: Any) -> int:
+    """Watch TARGET train for a short while and say what is wrong, where, and why.
+
+    The exit status is 1 where something keeps the network from learning.
+
+    \b
+    unstick diagnose model.py:case
+    unstick diagnose package.module:make_case --steps 300
+    unstick diagnose model.py:case --json report.json --html report.html
+    """
+    with output.working(options) as working:
+        from ..diagnose import diagnose as look
+        from ..target import load
+
+        report = look(load(target), **working)
+    status = output.show(report)
+    return status or (OK if report.healthy else FOUND)
+
+
+@command(cli, "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")
+@click.argument("target")
+@click.argument("remedies", nargs=-1, metavar="[REMEDY]...")
+def try_(output: Output, target: str, remedies: tuple[str, ...], **options: Any) -> int:
+    """Train TARGET with and without each REMEDY, and give each a verdict.
+
+    Both start from the same seeds and see the same batches. Without a REMEDY, those that the findings suggest are
+    tried. `unstick remedies` lists them; several joined by + are one change.
+
+    \b
+    unstick try model.py:case
+    unstick try model.py:case relu "relu+init(he)" batchnorm
+    unstick try model.py:case "adam(eps=1e-16)" --seeds 5 --budget 120
+    """
+    with output.working(options) as working:
+        from ..target import load
+        from ..trials import try_remedies
+
+        report = try_remedies(load(target), remedies or None, **working)
+    return output.show(report)
+
+
+@command(cli, "target", "ask", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device")
+@click.argument("question", default="kaylee")
+def check(output: Output, question: str, target: str | None, ask: bool, **options: Any) -> int:
+    """Judge the statements of QUESTION by measurement, and print the numbers of those that hold.
+
+    QUESTION is a TOML file, or kaylee (the default), which comes with the package. A statement holds where its change
+    helps and the reason that it gives is true as measured.
+
+    \b
+    unstick check
+    unstick check kaylee --ask            answer first, then measure
+    unstick check mine.toml --target model.py:case
+    """
+    from .ask import ask as ask_reader
+
+    with output.working(options) as working:
+        from ..questions import check as judge
+        from ..questions import load as load_question
+        from ..target import load
+
+        loaded = load_question(question)
+        case = load(target) if target else None
+        asked = ask_reader(loaded, output) if ask else None
+        report = judge(loaded, case, asked=asked, **working)
+    return output.show(report)
+
+
+@command(cli, "json")
+def rules(output: Output) -> int:
+    """List the rules: what `diagnose` looks for.
+
+    \b
+    unstick rules
+    unstick rules --json - | jq -r '.rules[].id'
+    """
+    from ..rules import RULES
+
+    listed = [{"id": rule.id, "title": rule.title, "reading": rule.reading} for rule in RULES]
+    return output.show_document({"schema": "unstick/rules/1", "rules": listed})
+
+
+@command(cli, "json")
+def remedies(output: Output) -> int:
+    """List the remedies: what `try` takes.
+
+    \b
+    unstick remedies
+    unstick remedies --json - | jq -r '.remedies[].names[0]'
+    """
+    from ..remedies import REMEDIES
+
+    listed = [{"names": list(r.names), "title": r.title, "reading": r.reading} for r in REMEDIES]
+    return output.show_document({"schema": "unstick/remedies/1", "remedies": listed})

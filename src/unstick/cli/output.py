@@ -1,0 +1,103 @@
+"""Where the result of a command goes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import CaseError, OutputError
+from ..report import files
+from ..report.progress import progress
+
+if TYPE_CHECKING:
+    from ..report.types import Report
+
+
+@dataclass(frozen=True)
+class Output:
+    """json_file, html_file: where to write, None for nowhere. With JSON on standard output there is no other text."""
+
+    json_file: str | None = None
+    html_file: str | None = None
+    quiet: bool = False
+    no_color: bool = False
+
+    @classmethod
+    def checked(cls, **fields: Any) -> Output:
+        """Raises OutputError now rather than after the work."""
+        made = cls(**fields)
+        if made.html_file == files.STANDARD_OUTPUT:
+            raise OutputError("--html needs the name of a file; only --json can go to standard output.")
+        if made.json_file is not None and made.json_file == made.html_file:
+            raise OutputError(f"--json and --html both name {made.json_file}; give them different names.")
+        for option, name in made._files():
+            files.check(option, name)
+        return made
+
+    @property
+    def json_only(self) -> bool:
+        return self.json_file == files.STANDARD_OUTPUT
+
+    @contextmanager
+    def working(self, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """The command's `options` as keyword arguments for the library, with something to show the progress with.
+
+        Until the end, what the user's code prints does not reach standard output if that is to be JSON.
+        Raises CaseError for a device that this machine does not have.
+        """
+        with files.reserved_output() if self.json_only else nullcontext(), progress(self.quiet) as advance:
+            _check_device(options.get("device"))
+            yield {**options, "progress": advance}
+
+    def show(self, report: Report) -> int:
+        """Print the report and write the files that were asked for; the exit status: 130 if it was interrupted."""
+        from .guard import INTERRUPTED, OK
+
+        self.show_document(report.to_dict(), report)
+        return INTERRUPTED if getattr(report, "interrupted", False) else OK
+
+    def show_document(self, document: Mapping[str, Any], report: Report | None = None) -> int:
+        """The same for a document; 0."""
+        if not self.json_only:
+            self._print(document)
+        if self.json_file is not None:
+            text = report.to_json() if report else json.dumps(document, indent=2, ensure_ascii=False)
+            files.write("--json", self.json_file, text)
+        if self.html_file is not None and report is not None:
+            files.write("--html", self.html_file, report.to_html())
+        if not self.quiet:
+            for _, name in self._files():
+                click.echo(f"written: {name}", err=True)
+        return 0
+
+    def note(self, words: str) -> None:
+        """Something for the person at the terminal, never for standard output."""
+        click.echo(words, err=True)
+
+    def _print(self, document: Mapping[str, Any]) -> None:
+        from rich.console import Console
+
+        from ..report.terminal import render
+
+        Console(no_color=self.no_color or None, highlight=False).print(render(document))
+
+    def _files(self) -> list[tuple[str, str]]:
+        given = (("--json", self.json_file), ("--html", self.html_file))
+        return [(option, name) for option, name in given if name is not None and name != files.STANDARD_OUTPUT]
+
+
+def _check_device(name: str | None) -> None:
+    if name is None:
+        return
+    import torch
+
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise CaseError(f"--device {name} cannot be used here ({reason}); leave it out for the CPU.") from error

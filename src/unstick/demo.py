@@ -1,0 +1,76 @@
+"""The whole story on the reference case: what is wrong, what helps, and which of four statements hold."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .diagnose import Diagnosis, diagnose
+from .questions import Answer, check, load
+from .report.types import Report
+from .target import load as load_case
+
+QUESTION = "kaylee"
+LOOKING = 0.2
+"""Share of the time budget for the diagnosis; the trials need many runs, the diagnosis one."""
+
+
+@dataclass(frozen=True)
+class Demo(Report):
+    """The diagnosis and the answer; the trials that the answer rests on come with it."""
+
+    diagnosis: Diagnosis
+    answer: Answer
+
+    @property
+    def interrupted(self) -> bool:
+        return self.answer.interrupted
+
+    def to_dict(self) -> dict[str, Any]:
+        answer = self.answer.to_dict()
+        trials = answer.pop("trials")
+        return {
+            "schema": "unstick/demo/1",
+            "diagnosis": self.diagnosis.to_dict(),
+            "trials": trials,
+            "answer": answer,
+        }
+
+
+def demo(
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    asked: tuple[int, ...] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Demo:
+    """Diagnose the reference case and judge its question. Options as for `diagnose` and `check`.
+
+    asked: what a reader answered beforehand, to be compared. budget: seconds for both together.
+    """
+    question = load(QUESTION)
+    assert question.target is not None
+    case = load_case(question.target)
+    started = time.monotonic()
+    looking = None if budget is None else budget * LOOKING
+    diagnosis = diagnose(case, steps=steps, seed=seed, budget=looking, device=device, progress=progress)
+    left = None if budget is None else max(budget - (time.monotonic() - started), budget * (1 - LOOKING))
+    answer = check(
+        question,
+        case,
+        steps=steps,
+        seeds=seeds,
+        seed=seed,
+        budget=left,
+        workers=workers,
+        device=device,
+        asked=asked,
+        progress=progress,
+    )
+    return Demo(diagnosis, answer)

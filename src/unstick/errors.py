@@ -1,0 +1,29 @@
+"""Misuse, said in one sentence: what is wrong, where, and how to mend it. The command line exits with 2 on these."""
+
+
+class UnstickError(Exception):
+    """Something about the call is wrong; the message is one sentence for the user."""
+
+
+class CaseError(UnstickError):
+    """The case (model, data, loss, optimizer) cannot be used as it stands."""
+
+
+class TargetError(UnstickError):
+    """A target such as `file.py:name` does not lead to a case."""
+
+
+class RemedyError(UnstickError):
+    """A remedy is misspelt or its arguments are wrong."""
+
+
+class NotApplicable(UnstickError):
+    """A remedy that cannot be applied to this case; the message says why. A trial turns it into a verdict."""
+
+
+class QuestionError(UnstickError):
+    """A question file is malformed; the message names the file, the line and the field."""
+
+
+class OutputError(UnstickError):
+    """A report cannot be written where it was asked for."""

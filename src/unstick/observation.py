@@ -1,0 +1,58 @@
+"""What a short training run showed: numbers only, frozen and picklable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .trace.types import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """Whether the run learned anything.
+
+    initial_loss, final_loss: mean loss over the same held evaluation batches before and after the run.
+    constant_loss: mean loss of the best output that ignores its input, fitted to these batches; None where outputs
+        and targets cannot be told apart (`step=` cases).
+    below: 99 % confidence interval of (reference - final loss), paired by batch, where the reference is the constant
+        predictor, or the network before the run where there is none.
+    uses_input: False where shuffling the targets between samples makes the loss no worse; None where it cannot be
+        tested.
+    learns: the final loss is below the reference, significantly and by at least 1 %.
+    """
+
+    learns: bool
+    initial_loss: float
+    final_loss: float
+    constant_loss: float | None
+    below: tuple[float, float]
+    steps: int
+    uses_input: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One training run of a case, or of a remedied case.
+
+    target: name of the case. remedy: what was changed, None for the unchanged case. requested: the steps asked for;
+    `learning.steps` were taken. losses: training loss of each step. traces: at steps 0, 1, 3, 10, 30 ... and the
+    last. metric: the case's own, on the evaluation batches, higher is better. diverged: the first step at which the
+    loss was not finite. changes: what the remedy did, in words.
+    """
+
+    target: str
+    remedy: str | None
+    seed: int
+    requested: int
+    losses: tuple[float, ...]
+    traces: tuple[Trace, ...]
+    learning: Learning
+    metric: float | None
+    diverged: int | None
+    changes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """What no trace could see, each once."""
+        return tuple(dict.fromkeys(u for trace in self.traces for u in trace.uncovered))

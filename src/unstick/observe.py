@@ -1,0 +1,265 @@
+"""A short training run with the case's own optimizer, traced at a few of its steps."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .batches import check_finite
+from .case import Case, check_runs
+from .learning import Examiner, buffers_kept
+from .observation import Observation
+from .remedies.base import Remedy
+from .setup import Anatomy, Setup
+from .state import preserved, random_state, seed_everything, set_random_state
+from .trace.record import record
+from .trace.types import ParameterStep, Trace
+
+Progress = Callable[[str, int, int], None]
+
+STEPS = 300
+BUDGET = 120.0  # seconds
+EVALUATION_BATCHES = 16
+ANATOMY_BATCHES = 4
+EVALUATION_SEED = 1_000_003  # added to the seed: evaluation batches are drawn apart from the training batches
+REMEDY_SEED = 2_000_003
+
+
+def traced_steps(steps: int) -> frozenset[int]:
+    """0, 1, 3, 10, 30, 100 ... and the last: close together where the network changes fastest."""
+    spaced = {head * 10**power for power in range(len(str(steps))) for head in (1, 3)}
+    return frozenset({0, steps - 1} | {s for s in spaced if s < steps})
+
+
+def observe(
+    case: Case,
+    *,
+    remedy: Remedy | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Observation:
+    """Train a copy of `case`, changed by `remedy`, for `steps` steps (300) or `budget` seconds (120), and measure.
+
+    Same seed, same numbers. The user's objects and the global state are left as they were, also when this raises:
+    CaseError for a case that cannot run, NotApplicable for a remedy that does not fit it.
+    """
+    wanted = STEPS if steps is None else steps
+    started = time.perf_counter()
+    deadline = started + (BUDGET if budget is None else budget)
+    with preserved(threads=1 if _on_cpu(device) else None):
+        run = _Run(case, remedy, seed, device)
+        try:
+            run.train(wanted, deadline, progress)
+            learning, metric = run.examiner.conclude(len(run.losses))
+        finally:
+            run.close()
+    return Observation(
+        target=case.title,
+        remedy=None if remedy is None else str(remedy),
+        seed=seed,
+        requested=wanted,
+        losses=tuple(run.losses),
+        traces=tuple(run.traces),
+        learning=learning,
+        metric=metric,
+        diverged=next((i for i, loss in enumerate(run.losses) if not math.isfinite(loss)), None),
+        changes=tuple(run.setup.changes),
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Run:
+    """One setup in training."""
+
+    def __init__(self, case: Case, remedy: Remedy | None, seed: int, device: str | None) -> None:
+        self.losses: list[float] = []
+        self.traces: list[Trace] = []
+        self._streams: list[Iterator[Any]] = []
+        self.setup = case.fresh(seed, device)
+        self._device = device if device is not None else _device_of(self.setup.model)
+        held = self._batches(case, seed + EVALUATION_SEED, EVALUATION_BATCHES)
+        check_finite(held[0], 0)
+        check_runs(self.setup, held[0])
+        if remedy is not None:
+            remedy_batches = tuple(held[:ANATOMY_BATCHES])
+            self._change(remedy, Anatomy(self._look(remedy_batches[0]), remedy_batches), seed)
+        self.optimizer = self.setup.make_optimizer(list(self.setup.model.parameters()))
+        seed_everything(seed)  # whatever the remedy drew, the training draws the same
+        self.examiner = Examiner(self.setup, held, case.metric)
+        self._training = case.stream(seed, self._device)
+        self._streams.append(self._training)
+
+    def _batches(self, case: Case, seed: int, count: int) -> list[Any]:
+        source = case.stream(seed, self._device)
+        try:
+            return list(islice(source, count))
+        finally:
+            source.close()  # type: ignore[attr-defined]
+
+    def _look(self, batch: Any) -> Trace:
+        """A trace of the unchanged network that leaves nothing behind."""
+        with buffers_kept(self.setup.model):
+            trace = record(self.setup, batch)
+        _clear(self.setup.model)
+        return trace
+
+    def _change(self, remedy: Remedy, anatomy: Anatomy, seed: int) -> None:
+        seed_everything(seed + REMEDY_SEED)
+        remedy.apply(self.setup, anatomy)
+
+    def train(self, steps: int, deadline: float, progress: Progress | None) -> None:
+        traced = traced_steps(steps)
+        pending: list[Tensor] = []
+        for step in range(steps):
+            batch = next(self._training)
+            out_of_time = time.perf_counter() > deadline and step > 0
+            if step in traced or out_of_time:
+                self._collect(pending)
+                self.traces.append(self._traced_step(batch, step))
+                self.losses.append(self.traces[-1].loss)
+                if not math.isfinite(self.losses[-1]):
+                    check_finite(batch, step)
+            else:
+                pending.append(self._plain_step(batch))
+            if progress is not None:
+                progress("training", step + 1, steps)
+            if out_of_time or (step in traced and not math.isfinite(self.losses[-1])):
+                break  # nothing more is learned from training on NaN
+        self._collect(pending)
+
+    def _collect(self, pending: list[Tensor]) -> None:
+        """Losses wait on the device until a traced step has to wait for it anyway."""
+        if pending:
+            self.losses += torch.stack(pending).tolist()
+            pending.clear()
+
+    def _plain_step(self, batch: Any) -> Tensor:
+        _clear(self.setup.model)
+        loss = self.setup.forward(batch)
+        loss.backward()
+        self._step(batch)
+        return loss.detach().float().reshape(())
+
+    def _step(self, batch: Any) -> None:
+        """One optimizer step; gradients are there. L-BFGS wants to evaluate the loss itself, several times."""
+        if not isinstance(self.optimizer, torch.optim.LBFGS):
+            self.optimizer.step()
+            return
+
+        def closure() -> Tensor:
+            _clear(self.setup.model)
+            loss = self.setup.forward(batch)
+            loss.backward()
+            return loss
+
+        self.optimizer.step(closure)
+
+    def _traced_step(self, batch: Any, step: int) -> Trace:
+        model = self.setup.model
+        _clear(model)
+        before_forward = random_state()
+        trace = record(self.setup, batch, step)
+        parameters = list(model.named_parameters())
+        weights = [p.detach().clone() for _, p in parameters]
+        gradients = [None if p.grad is None else p.grad.detach().clone() for _, p in parameters]
+        self._step(batch)
+        moved = [p.detach() - w for (_, p), w in zip(parameters, weights, strict=True)]
+        matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
+        measured = measure_steps(parameters, weights, gradients, moved, matrices)
+        return replace(
+            trace,
+            parameters=measured,
+            change=self._loss_again(batch, before_forward) - trace.loss,
+            predicted=_dot(gradients, moved),
+        )
+
+    def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> float:
+        """The loss of the same batch after the step, under the same random draws as before it."""
+        now = random_state()
+        set_random_state(state)
+        try:
+            with buffers_kept(self.setup.model), torch.no_grad():
+                return self.setup.forward(batch).item()
+        finally:
+            set_random_state(now)
+
+    def close(self) -> None:
+        for source in self._streams:
+            source.close()  # type: ignore[attr-defined]
+
+
+def measure_steps(
+    parameters: list[tuple[str, nn.Parameter]],
+    weights: list[Tensor],
+    gradients: list[Tensor | None],
+    moved: list[Tensor],
+    matrices: set[str | None],
+) -> tuple[ParameterStep, ...]:
+    """What one optimizer step did to each parameter. `matrices`: names of those whose rows are units."""
+    norms = _norms(weights)
+    steps = _norms(moved)
+    slopes = iter(_norms([g for g in gradients if g is not None]))
+    return tuple(
+        ParameterStep(
+            name=name,
+            shape=tuple(p.shape),
+            norm=norm,
+            gradient=None if gradient is None else next(slopes),
+            step=step,
+            resolution=torch.finfo(p.dtype).eps,
+            symmetric=name in matrices and gradient is not None and _alike(weight) and _alike(gradient),
+            trainable=p.requires_grad,
+        )
+        for (name, p), weight, gradient, norm, step in zip(parameters, weights, gradients, norms, steps, strict=True)
+    )
+
+
+def _alike(rows: Tensor) -> bool:
+    """Whether all rows of a weight matrix are the same, to rounding."""
+    if rows.is_sparse or rows.dim() < 2 or len(rows) < 2:
+        return False
+    scale = rows.abs().amax()
+    return bool((rows - rows[:1]).abs().amax() <= 1e-5 * scale)
+
+
+def _norms(tensors: list[Tensor]) -> list[float]:
+    """Euclidean norms, computed and fetched together; scaled first, since squares of 1e-25 underflow."""
+    if not tensors:
+        return []
+    dense = [(t.coalesce().values() if t.is_sparse else t) for t in tensors]
+    peaks = torch.stack(torch._foreach_norm(dense, math.inf)).float()
+    scales = torch.where((peaks > 0) & peaks.isfinite(), peaks, 1)
+    scaled = torch._foreach_div(dense, [s.to(t) for s, t in zip(scales.unbind(), dense, strict=True)])
+    relative = torch.stack(torch._foreach_norm(scaled, 2)).float()
+    pairs = torch.stack([peaks, relative], 1).tolist()
+    return [peak * rel if peak else 0.0 for peak, rel in pairs]
+
+
+def _dot(gradients: list[Tensor | None], moved: list[Tensor]) -> float:
+    pairs = [(g, m) for g, m in zip(gradients, moved, strict=True) if g is not None and not g.is_sparse]
+    if not pairs:
+        return 0.0
+    return torch.stack([(g.flatten() @ m.to(g).flatten()).float() for g, m in pairs]).sum().item()
+
+
+def _clear(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
+def _on_cpu(device: str | None) -> bool:
+    return device is None or torch.device(device).type == "cpu"
+
+
+def _device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,161 @@
+"""Changes what activation calls do while a model runs, whether they are made by modules or by functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from ..setup import Setup
+from ..trace.kinds import is_inplace
+from ..trace.sites import ADDED, SiteCounter
+from ..trace.types import Site
+
+M = TypeVar("M", bound=nn.Module)
+Elementwise = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A connection around the layers between two sites: out = h + gate * f(h), h the output of `source`."""
+
+    source: Site
+    gate: nn.Parameter | None = None
+
+    def join(self, h: Tensor | None, out: Tensor) -> Tensor:
+        """Unchanged where there is no h yet (the first step of an unrolled recurrent network), or of other shape."""
+        if h is None or h.shape != out.shape:
+            return out
+        return h + out if self.gate is None else h + self.gate * out
+
+
+@dataclass
+class Change:
+    """What happens at one site: before, the activation (None: the network's own), after, then the skip."""
+
+    activation: Elementwise | None = None
+    before: list[Elementwise] = field(default_factory=list)
+    after: list[Elementwise] = field(default_factory=list)
+    skip: Skip | None = None
+
+
+class Rewire(TorchFunctionMode):
+    """Rewires the activation calls of one model. Active around each forward pass: calling it begins one.
+
+    A mode sees `nn.Sigmoid`, `torch.sigmoid(x)`, `x.sigmoid()` and `x.sigmoid_()` alike, as no replacement of modules
+    could. What a changed site calls is seen by the modes around this one, such as a recorder, but not by this one
+    again.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._model = model
+        self._counter = SiteCounter(model)
+        self._changes: dict[Site, Change] = {}
+        self._added: list[nn.Module] = []
+        self._parameters_added = 0
+        self._sources: set[Site] = set()
+        self._outputs: dict[Site, Tensor] = {}  # latest outputs of the sources, of this pass
+
+    @classmethod
+    def of(cls, setup: Setup) -> Rewire:
+        """The one of this setup; it is added to it if there is none yet."""
+        for context in setup.contexts:
+            if isinstance(context, cls):
+                return context
+        rewire = cls(setup.model)
+        setup.contexts.append(rewire)
+        return rewire
+
+    # -- what remedies call --------------------------------------------------------------------------------------------
+
+    def at(self, site: Site) -> Change:
+        """What happens at this site, to be added to."""
+        return self._changes.setdefault(site, Change())
+
+    def connect(self, site: Site, source: Site, gate: nn.Parameter | None = None) -> None:
+        """Add the output of `source` to the output of `site`."""
+        self.at(site).skip = Skip(source, gate)
+        self._sources.add(source)
+
+    def has_skips(self) -> bool:
+        return bool(self._sources)
+
+    def add_parameter(self, parameter: nn.Parameter, name: str) -> nn.Parameter:
+        """Register a new parameter with the model, so that the optimizer gets it."""
+        self._model.register_parameter(self._fresh(name), parameter)
+        return parameter
+
+    def add_module(self, module: M) -> M:
+        """Register the parameters and buffers of a new module with the model, and keep its mode like the model's.
+
+        They become the model's own, not those of a new child: an `nn.Sequential`, or a forward that loops over the
+        model's children, would run a child.
+        """
+        for name, parameter in module.named_parameters():
+            self.add_parameter(parameter, name)
+        for name, buffer in module.named_buffers():
+            self._model.register_buffer(self._fresh(name), buffer)
+        self._added.append(module)
+        return module
+
+    def _fresh(self, name: str) -> str:
+        self._parameters_added += 1
+        return f"{ADDED}_{self._parameters_added}_{name.replace('.', '_')}"
+
+    # -- one forward pass ----------------------------------------------------------------------------------------------
+
+    def __call__(self) -> Self:
+        self._counter.reset()
+        for module in self._added:
+            module.train(self._model.training)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._outputs.clear()  # they would keep the graph of the pass alive
+        super().__exit__(*error)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        site = self._counter.see(name, args, kwargs)
+        if site is None:
+            return func(*args, **kwargs)
+        change = self._changes.get(site)
+        out = func(*args, **kwargs) if change is None else self._changed(change, func, name, args, kwargs)
+        if site in self._sources:
+            self._outputs[site] = out
+        return out
+
+    def _changed(
+        self, change: Change, func: Any, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        given: Tensor = args[0] if args else kwargs["input"]
+        inplace = is_inplace(name, args, kwargs)
+        # In place, the caller may go on with the tensor that it gave rather than with what is returned. It is computed
+        # on a copy, since most of these functions need their input or output as it was for the backward pass.
+        x = given.clone() if inplace else given
+        for function in change.before:
+            x = function(x)
+        if change.activation is not None:
+            x = change.activation(x)
+        else:
+            x = func(x, *args[1:], **kwargs) if args else func(**{**kwargs, "input": x})
+        for function in change.after:
+            x = function(x)
+        if change.skip is not None:
+            x = change.skip.join(self._outputs.get(change.skip.source), x)
+        return given.copy_(x) if inplace else x
+
+
+def placed_like(model: nn.Module, site: Site) -> dict[str, Any]:
+    """device and dtype that a new module at this site should have."""
+    parameter = model.get_parameter(site[0])
+    dtype = parameter.dtype if parameter.is_floating_point() else torch.get_default_dtype()
+    return {"device": parameter.device, "dtype": dtype}

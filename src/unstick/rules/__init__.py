@@ -1,0 +1,41 @@
+"""What is wrong with a network, told from an observation. To add a rule: a class in a file here, and a line below."""
+
+from __future__ import annotations
+
+from ..observation import Observation
+from .base import Finding, Rule, Severity
+from .gradient import ExplodingGradient, VanishingGradient
+from .inputs import UnscaledInputs
+from .outcome import NonFinite, NotLearning
+from .signal import CollapsedSignal, DeadUnits, SaturatedActivation
+from .steps import LearningRateTooHigh, LearningRateTooLow
+from .weights import SymmetricWeights, WeightsTooLarge, WeightsTooSmall
+
+# Causes before their symptoms: a rule may point at what those before it found.
+RULES: tuple[Rule, ...] = (
+    SymmetricWeights(),
+    UnscaledInputs(),
+    WeightsTooSmall(),
+    WeightsTooLarge(),
+    LearningRateTooLow(),
+    LearningRateTooHigh(),
+    SaturatedActivation(),
+    VanishingGradient(),
+    ExplodingGradient(),
+    DeadUnits(),
+    CollapsedSignal(),
+    NonFinite(),
+    NotLearning(),
+)
+
+
+def find(seen: Observation) -> tuple[Finding, ...]:
+    """All findings: errors before warnings before notes, and among them causes before their symptoms."""
+    found: list[Finding] = []
+    for rule in RULES:
+        found += rule.check(seen, tuple(found))
+    order = list(Severity)
+    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+
+
+__all__ = ["RULES", "Finding", "Rule", "Severity", "find"]

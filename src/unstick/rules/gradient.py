@@ -1,0 +1,187 @@
+"""The gradient that does not arrive, and the one that arrives too large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+
+from ..observation import Observation
+from ..trace.types import Attenuation, Operation, Trace
+from .base import Finding, Rule, Severity
+from .measures import (
+    TWO_SIDED,
+    activations,
+    failed,
+    fitting_init,
+    gradient,
+    main_activation,
+    stuck,
+    weight_steps,
+)
+
+DECADES = 2.0
+"""A gradient that loses less than two decades is not called vanishing: networks of finite width scatter by that much.
+
+For ReLU with He weights the logarithm of the squared norm has the variance 5 * (sum of 1 / width) (Hanin and Nica
+2020); 40 layers of 64 units scatter by 0.4 decades, 30 layers of 30 units by 0.5: two decades are four of these."""
+
+GROWTH = 3.0
+"""Growth is forgiven a decade more: batch-normalised ReLU networks grow by 1.21 a layer and train at 30 layers."""
+
+GROWTH_AT_ONCE = 8.0
+"""Growth that is called exploding before a run has shown that the network fails: in float32 the squares of such
+gradients, which Adam keeps, are 16 decades apart."""
+
+
+def vanishes(seen: Observation) -> bool:
+    """The gradient is small where it matters: it has lost `DECADES`, and the network cannot or does not learn."""
+    state = gradient(seen, DECADES)
+    if state is None or state.latest.decades < DECADES or seen.learning.learns:
+        return False
+    return bool(stuck(seen.traces[-1])) or state.latest.truncated == "underflow" or failed(seen)
+
+
+def explodes(seen: Observation) -> bool:
+    """The gradient grows on its way back, and the network does not learn."""
+    state = gradient(seen, GROWTH)
+    if state is None or state.latest.decades > -GROWTH or seen.learning.learns:
+        return False
+    return failed(seen) or state.latest.decades <= -GROWTH_AT_ONCE or state.latest.truncated == "overflow"
+
+
+def _remedies_for_vanishing(trace: Trace, culprit: str) -> tuple[str, ...]:
+    if culprit == "weights":
+        return (fitting_init(trace), "batchnorm", "residual")
+    if main_activation(trace) in TWO_SIDED:
+        return ("batchnorm", "relu+init(he)", "tanh+init(xavier)", "residual")
+    return ("batchnorm", fitting_init(trace), "residual")
+
+
+def amount(a: Attenuation) -> str:
+    """Decades in words, with the part that lost most."""
+    bound = "at least " if a.truncated else ""
+    return f"{bound}{abs(a.decades):.1f} decades"
+
+
+class VanishingGradient(Rule):
+    """The gradient loses many decades between the last hidden operation and the first.
+
+    A small gradient alone is no trouble: Adam rescales it, and a network that has converged has small gradients as
+    well. So the rule also asks what comes of it: weights that the optimizer's real steps leave unchanged in the last
+    digit, or a run of a hundred steps and more that does not leave the constant predictor. The loss of decades is
+    then attributed, operation by operation, and the kind of operation that lost most is the cause.
+
+    Hochreiter 1991; Bengio, Simard and Frasconi 1994; Glorot and Bengio 2010.
+    """
+
+    id = "vanishing-gradient"
+    title = "the gradient fades on its way back, and the early layers cannot learn"
+    reading = "Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        if not vanishes(seen):
+            return
+        state = gradient(seen, DECADES)
+        assert state is not None
+        trace = seen.traces[-1]
+        still, weights = stuck(trace), weight_steps(trace)
+        a, first = state.latest, trace.hidden[0]
+        culprit = state.culprit
+        cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
+        share = f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
+        consequence = (
+            f"{len(still)} of {len(weights)} weight matrices get steps too small to change the stored numbers"
+            if still
+            else f"after {seen.learning.steps} steps the loss is no better than that of a constant output"
+        )
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, {share}. "
+            f"So {consequence}.",
+            module=first.module,
+            source=next((op.source for op in trace.hidden if op.kind == culprit and op.source), first.source),
+            cause=cause,
+            evidence={
+                "decades": a.decades,
+                "parts": dict(a.parts),
+                "truncated": a.truncated,
+                "stuck_weights": len(still),
+                "weights": len(weights),
+                "relative_step_first": weights[0][1].relative if weights else None,
+                "relative_step_last": weights[-1][1].relative if weights else None,
+            },
+            remedies=_remedies_for_vanishing(trace, culprit),
+            since=state.since,
+            reading=self.reading,
+        )
+
+
+def _what(trace: Trace, kind: str) -> str:
+    """The operations of one kind on the trunk, in words."""
+    found = [op for op in trace.hidden if op.kind == kind]
+    names = {op.name for op in found}
+    noun = names.pop() if len(names) == 1 else {"activation": "activations", "weights": "the weights"}.get(kind, kind)
+    if kind == "activation" and found:
+        return f"the derivatives of {len(found)} x {noun}"
+    if kind == "weights":
+        return f"the weights of {len(found)} operations"
+    return f"{noun}"
+
+
+class ExplodingGradient(Rule):
+    """The gradient grows by many decades on its way back, so that its direction says nothing about a real step.
+
+    The consequence is measured: the change of the loss through one step, against what the gradient promises for it.
+    In the chaotic phase the two have nothing to do with each other.
+
+    Pascanu, Mikolov and Bengio 2013; Poole et al. 2016; Philipp, Song and Carbonell 2018.
+    """
+
+    id = "exploding-gradient"
+    title = "the gradient grows on its way back until its direction means nothing"
+    reading = "Pascanu, Mikolov and Bengio 2013, On the difficulty of training recurrent neural networks"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterable[Finding]:
+        if not explodes(seen):
+            return
+        state = gradient(seen, GROWTH)
+        assert state is not None
+        trace = seen.traces[-1]
+        first: Operation = trace.hidden[0]
+        kept = _promise_kept(seen)
+        promise = "" if kept is None else f" A step changes the loss by {kept:.0e} of what the gradient promises."
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"The gradient explodes: it grows by {amount(state.latest)} from {trace.hidden[-1].label} back to "
+            f"{first.label}.{promise}",
+            module=first.module,
+            source=first.source,
+            cause=next(
+                (f.rule for f in earlier if f.rule in ("weights-too-large", "learning-rate-too-high")), state.culprit
+            ),
+            evidence={
+                "decades": state.latest.decades,
+                "parts": dict(state.latest.parts),
+                "truncated": state.latest.truncated,
+                "promise_kept": kept,
+            },
+            remedies=(fitting_init(trace), "batchnorm", "clip(1.0)+lr(x0.1)"),
+            since=state.since,
+            reading=self.reading,
+        )
+
+
+def _promise_kept(seen: Observation) -> float | None:
+    """Median over traces of (real change of the loss) / (change that the gradient predicts)."""
+    kept = [t.change / t.predicted for t in seen.traces if t.change is not None and t.predicted]
+    finite = [k for k in kept if math.isfinite(k)]
+    return median(finite) if finite else None
+
+
+def saturated_share(trace: Trace) -> float | None:
+    """Median share of saturated entries over the hidden two-sided activations of the trunk."""
+    shares = [op.forward.saturated for op in activations(trace, TWO_SIDED) if op.forward.saturated is not None]
+    return median(shares) if shares else None

@@ -1,0 +1,114 @@
+"""Readings that several rules share, each taken from an observation. No verdicts here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import median
+
+from ..observation import Observation
+from ..trace.attribution import attenuation
+from ..trace.types import Attenuation, Kind, Operation, ParameterStep, Trace
+
+ENOUGH_STEPS = 100
+"""Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
+every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
+
+TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
+ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
+
+
+def failed(seen: Observation) -> bool:
+    """The run was long enough to show learning, or broke down, and there was none."""
+    return not seen.learning.learns and (seen.learning.steps >= ENOUGH_STEPS or seen.diverged is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """How the gradient fares on its way back: at the latest trace where that can be measured.
+
+    since: the first step from which on the sign of the trouble (decades above or below zero) stayed the same and the
+    size at least `half` of the latest.
+    """
+
+    latest: Attenuation
+    first: Attenuation
+    since: int
+
+    @property
+    def culprit(self) -> Kind:
+        """The kind of operation with the largest part in the latest attenuation, in its own direction."""
+        sign = math.copysign(1.0, self.latest.decades)
+        return max(self.latest.parts, key=lambda kind: sign * self.latest.parts[kind])
+
+
+def gradient(seen: Observation, beyond: float) -> Gradient | None:
+    """The gradient's fate over all traces. `beyond`: decades; `since` is where they were first passed for good."""
+    series = [(t.step, a) for t in seen.traces if (a := attenuation(t)) is not None]
+    if not series:
+        return None
+    latest = series[-1][1]
+    since = series[-1][0]
+    for step, a in reversed(series):
+        if a.decades * latest.decades <= 0 or abs(a.decades) < beyond:
+            break
+        since = step
+    return Gradient(latest, series[0][1], since)
+
+
+def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
+    """The weighted operations on the trunk in forward order, with the step that the optimizer gave each."""
+    steps = {p.name: p for p in trace.parameters if p.trainable}
+    operations = [op for op in trace.operations if op.kind == "weights" and op.parameter in steps]
+    chosen = set(trace.path)
+    return [(op, steps[op.parameter]) for op in operations if op.index in chosen and op.parameter is not None]
+
+
+def stuck(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
+    """Weighted operations on the trunk whose stored weights the optimizer's step does not change.
+
+    A relative step below the machine epsilon of the dtype is lost when it is added.
+    """
+    return [(op, p) for op, p in weight_steps(trace) if p.gradient is not None and p.relative < p.resolution]
+
+
+def activations(trace: Trace, names: Iterable[str]) -> list[Operation]:
+    """Hidden activations on the trunk with one of these names."""
+    wanted = frozenset(names)
+    return [op for op in trace.hidden if op.kind == "activation" and op.name in wanted]
+
+
+def main_activation(trace: Trace) -> str | None:
+    """The activation that occurs most often on the trunk."""
+    names = [op.name for op in trace.hidden if op.kind == "activation"]
+    return max(names, key=names.count) if names else None
+
+
+def fitting_init(trace: Trace) -> str:
+    """The textbook initialisation for the network's main activation (Glorot and Bengio 2010, He et al. 2015)."""
+    return "init(he)" if main_activation(trace) in ONE_SIDED - {"selu"} | {"leaky_relu", "prelu"} else "init(xavier)"
+
+
+def typical_step(trace: Trace) -> float | None:
+    """Median relative step over all weight matrices that get a gradient."""
+    steps = [p.relative for p in trace.parameters if p.gradient is not None and len(p.shape) > 1]
+    finite = [s for s in steps if math.isfinite(s)]
+    return median(finite) if finite else None
+
+
+def first_difference(trace: Trace) -> float | None:
+    """Between-sample share of the signal where it enters the trunk."""
+    return trace.hidden[0].forward.between if trace.hidden else None
+
+
+def span(operations: list[Operation]) -> str:
+    """A run of operations in words: "in all 40 sigmoids, net.1 to net.79"."""
+    if len(operations) == 1:
+        return f"in {operations[0].label}"
+    return f"in {len(operations)} operations, {operations[0].label} to {operations[-1].label}"
+
+
+def per_layer(decades: float, layers: int) -> float:
+    """Factor per layer that makes `decades` over `layers`."""
+    return 10 ** (decades / max(1, layers))

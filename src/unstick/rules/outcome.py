@@ -1,0 +1,89 @@
+"""The symptoms: numbers that are no numbers, and a loss that does not fall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..observation import Observation
+from ..trace.types import Operation, Trace
+from .base import Finding, Rule, Severity
+from .measures import ENOUGH_STEPS, failed
+
+
+class NonFinite(Rule):
+    """A loss, an activation or a gradient that is NaN or infinite, and the first operation that made one."""
+
+    id = "non-finite"
+    title = "NaN or infinity in the loss, the signal or the gradient"
+    reading = "Goodfellow, Bengio and Courville 2016, Deep Learning, section 4.1"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        trace = next((t for t in seen.traces if _first_bad(t) is not None), None)
+        if trace is None and seen.diverged is None:
+            return
+        at = _first_bad(trace) if trace is not None else None
+        step = seen.diverged if trace is None else trace.step
+        where = f"first in {at.label}" if at is not None else "in the loss"
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"NaN or infinity from step {step} on, {where}.",
+            module=at.module if at else None,
+            source=at.source if at else None,
+            cause=next((f.rule for f in earlier if f.severity is Severity.ERROR), None),
+            evidence={"diverged_at": seen.diverged, "last_loss": seen.losses[-1]},
+            remedies=("lr(x0.1)", "clip(1.0)", "batchnorm"),
+            since=step,
+            reading=self.reading,
+        )
+
+
+def _first_bad(trace: Trace) -> Operation | None:
+    """The first operation whose output holds NaN or infinity; else the last whose gradient does."""
+    measured = [op for op in trace.operations if op.shape]
+    forward = next((op for op in measured if not op.forward.finite), None)
+    if forward is not None:
+        return forward
+    return next((op for op in reversed(measured) if op.backward is not None and not op.backward.finite), None)
+
+
+class NotLearning(Rule):
+    """After a hundred steps and more, the loss is no better than that of the best output that ignores its input.
+
+    An error where another finding explains it. Where none does it is a warning: some tasks are slow to begin, and
+    then the step count or the data are what to look at.
+    """
+
+    id = "not-learning"
+    title = "the loss does not leave that of a constant output"
+    reading = "Google Developers 2023, Deep Learning Tuning Playbook, github.com/google-research/tuning_playbook"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        learning = seen.learning
+        if not failed(seen) or learning.steps < ENOUGH_STEPS:
+            return
+        cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
+        reference = (
+            f"a constant output reaches {learning.constant_loss:.4g}"
+            if learning.constant_loss is not None
+            else f"it began at {learning.initial_loss:.4g}"
+        )
+        ignores = "; its outputs do not depend on its input" if learning.uses_input is False else ""
+        advice = "" if cause else " None of the known causes was found: look at the labels, the data, or longer."
+        yield Finding(
+            self.id,
+            Severity.ERROR if cause else Severity.WARNING,
+            f"The network does not learn: after {learning.steps} steps its loss is {learning.final_loss:.4g}, "
+            f"{reference}{ignores}.{advice}",
+            cause=cause,
+            evidence={
+                "final_loss": learning.final_loss,
+                "constant_loss": learning.constant_loss,
+                "initial_loss": learning.initial_loss,
+                "below": list(learning.below),
+                "uses_input": learning.uses_input,
+                "steps": learning.steps,
+            },
+            remedies=() if cause else ("lr(x10)", "lr(x0.1)", "batchnorm", "standardize"),
+            reading=self.reading,
+        )

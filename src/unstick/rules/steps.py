@@ -1,0 +1,91 @@
+"""Steps of the wrong size. Judged by what they do to weights and loss, not by the number that was set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..observation import Observation
+from ..trace.types import Trace
+from .base import Finding, Rule, Severity
+from .measures import failed, typical_step
+
+LARGE = 0.1
+"""A step that changes a weight matrix by a tenth of itself is outside of where the gradient describes the loss
+(Bernstein et al. 2020 ask for less than the inverse of the depth)."""
+
+SMALL = 1e-5
+"""At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
+
+
+class LearningRateTooHigh(Rule):
+    """Steps overshoot: they change the weights by a tenth and more, and the loss of the very batch that they were
+    computed on goes up, although the gradient promised that it would go down.
+
+    Bernstein, Vahdat, Yue and Liu 2020; LeCun, Bottou, Orr and Müller 1998, section 4.6.
+    """
+
+    id = "learning-rate-too-high"
+    title = "steps overshoot: the loss rises on the batch they were made for"
+    reading = "Bernstein, Vahdat, Yue and Liu 2020, On the distance between two neural networks, arXiv:2002.03432"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        if not failed(seen) or any(f.rule == "weights-too-large" for f in earlier):
+            return
+        # Only large steps are judged: one that has killed every unit is followed by small ones that change nothing.
+        large = [t for t in seen.traces if (typical_step(t) or 0.0) >= LARGE]
+        over = [t for t in large if _overshoots(t)]
+        if not over or 2 * len(over) < len(large):
+            return
+        size = max(typical_step(t) or 0.0 for t in over)
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"The learning rate is too high: a step changes a typical weight matrix by {size:.0%} of its size, and in "
+            f"{len(over)} of {len(large)} such steps that were measured the loss of the same batch went up.",
+            evidence={"relative_step": size, "overshooting": len(over), "large": len(large)},
+            remedies=("lr(x0.1)", "lr(x0.01)", "lr(x0.001)"),
+            since=over[0].step,
+            reading=self.reading,
+        )
+
+
+def _overshoots(trace: Trace) -> bool:
+    """The loss of the same batch did not fall (or became NaN) where the gradient said it would."""
+    return trace.change is not None and (trace.predicted or 0.0) < 0 and not trace.change < 0
+
+
+class LearningRateTooLow(Rule):
+    """Steps do what the gradient promises, but they are so small that the loss cannot move in any reasonable time.
+
+    All weight matrices are looked at: where only the early ones stand still, the gradient vanishes instead.
+
+    Smith 2017 (the learning-rate range test); Bengio 2012, section 3.1.1.
+    """
+
+    id = "learning-rate-too-low"
+    title = "steps are too small to get anywhere"
+    reading = "Bengio 2012, Practical recommendations for gradient-based training, arXiv:1206.5533"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        if seen.learning.learns or any(f.rule in ("weights-too-small", "symmetric-weights") for f in earlier):
+            return
+        trace = seen.traces[-1]
+        sizes = [p.relative for p in trace.parameters if p.trainable and p.gradient and len(p.shape) > 1]
+        if not sizes:
+            return
+        largest = max(sizes)
+        frozen = all(
+            p.relative < p.resolution for p in trace.parameters if p.trainable and p.gradient and len(p.shape) > 1
+        )
+        if not (frozen or (failed(seen) and largest < SMALL)):
+            return
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"The learning rate is too low: the largest step changes a weight matrix by {largest:.0e} of its size, so "
+            f"that a change of 1 % takes {0.01 / largest if largest else float('inf'):.0e} steps.",
+            evidence={"largest_relative_step": largest, "predicted": trace.predicted, "change": trace.change},
+            remedies=("lr(x10)", "lr(x100)", "lr(x1000)", "adam"),
+            since=seen.traces[0].step,
+            reading=self.reading,
+        )

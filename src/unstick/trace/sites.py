@@ -1,0 +1,57 @@
+"""Where in a network a call happens, told in a way that comes out the same each time the network runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from .kinds import ACTIVATIONS
+from .types import Site
+
+ADDED = "unstick_added"
+"""Parameters whose names start with this were added by a remedy. They are no landmarks: sites are those of the
+unchanged network."""
+
+
+class SiteCounter:
+    """Finds the site of every activation call of one forward pass.
+
+    A call that has a parameter among its arguments (directly, or inside a list or tuple) touches it; of several, the
+    first counts. The site of an activation call is (name of the parameter touched last, number of activation calls
+    since). It must be shown *every* torch function call of the pass, attribute reads (`weight.T` is `__get__`)
+    included, in order: whoever skips some of them counts differently from everyone else.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._names = {id(p): name for name, p in model.named_parameters() if not name.startswith(ADDED)}
+        self.reset()
+
+    def reset(self) -> None:
+        """Start of a forward pass."""
+        self.parameter: str | None = None  # the one touched last
+        self._count = 0
+
+    def see(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Site | None:
+        """The site of this call where it is an activation, in place (`relu_`) or not; None for any other call.
+
+        None, too, for an activation before any parameter was touched. This runs once for each torch function call,
+        so it is written for speed.
+        """
+        names = self._names
+        for value in args if not kwargs else (*args, *kwargs.values()):
+            touched = names.get(id(value))
+            if touched is None and isinstance(value, list | tuple):
+                touched = next((names[id(item)] for item in value if id(item) in names), None)
+            if touched is not None:
+                self.parameter = touched
+                self._count = 0
+                break
+        if name not in ACTIVATIONS and name.rstrip("_") not in ACTIVATIONS:
+            return None
+        if self.parameter is None:
+            return None
+        site = (self.parameter, self._count)
+        self._count += 1
+        return site

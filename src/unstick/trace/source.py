@@ -1,0 +1,87 @@
+"""Which line of the user's source made a module or called a function."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+ATTRIBUTE = "_unstick_source"
+_PACKAGE = str(Path(__file__).parents[1])
+_CASES = os.path.join(_PACKAGE, "cases")  # the cases that come with the package are written as users write theirs
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+@functools.cache
+def _is_users(filename: str) -> bool:
+    if filename.startswith("<") and not filename.startswith("<ipython"):
+        return False
+    if filename.startswith(_PACKAGE):
+        return filename.startswith(_CASES)
+    return not filename.startswith(_LIBRARIES) and "site-packages" not in filename
+
+
+@functools.cache
+def _short(filename: str) -> str:
+    """Relative to the working directory where that is shorter, as editors and people write it."""
+    try:
+        relative = os.path.relpath(filename)
+    except ValueError:  # another drive
+        return filename
+    return filename if relative.startswith("..") else relative
+
+
+def caller() -> str | None:
+    """"file.py:12" of the innermost frame that is the user's own code; None if there is none on the stack."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        filename = frame.f_code.co_filename
+        if _is_users(filename):
+            return f"{_short(filename)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return None
+
+
+@contextmanager
+def constructing() -> Iterator[None]:
+    """While this is open, each module that is made remembers the line that made it (copies of it, too)."""
+    original = nn.Module.__init__
+
+    @functools.wraps(original)
+    def remember(self: nn.Module, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        self.__dict__[ATTRIBUTE] = caller()
+
+    nn.Module.__init__ = remember  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        nn.Module.__init__ = original  # type: ignore[method-assign]
+
+
+def of_module(module: nn.Module) -> str | None:
+    """The line that made `module`, if it was made under `constructing` and is one of torch's own classes.
+
+    For a class of the user's the line of the call inside its `forward` says more than the line that made it.
+    """
+    if type(module).__module__.startswith("torch."):
+        return module.__dict__.get(ATTRIBUTE)
+    return None
+
+
+def of_traceback(traceback: Any) -> str | None:
+    """The innermost line of the user's own source that an exception passed through."""
+    found = None
+    while traceback is not None:
+        filename = traceback.tb_frame.f_code.co_filename
+        if _is_users(filename):
+            found = f"{_short(filename)}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return found

@@ -1,0 +1,157 @@
+"""Where trials run: here, or in several processes of this machine. Another engine needs `run` and `close`, no more."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+Task = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A job that gave no result, and why."""
+
+    reason: str
+
+
+class Engine(ABC):
+    """Applies one task to many jobs.
+
+    notes: what a reader of the results should know of how they came about.
+    """
+
+    notes: tuple[str, ...] = ()
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yields (index, result) for each job, in any order; the result is `Lost` where its process died."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends whatever is still running. Safe to call twice."""
+
+
+class InProcess(Engine):
+    """One job after the other, in this process."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def run(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for index, job in enumerate(jobs):
+            yield index, self._task(job)
+
+    def close(self) -> None:
+        pass
+
+
+class LocalEngine(Engine):
+    """Several processes on this machine, each of which gets the task once and then only small jobs.
+
+    The processes start at once, and stay for all calls of `run`. They ignore Ctrl-C, which is for the parent to handle.
+    Lambdas and local functions can be sent to them; a task that cannot is done in this process, with a note.
+    """
+
+    def __init__(self, task: Task, workers: int) -> None:
+        self._task = task
+        self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        try:
+            self._packed: bytes = cloudpickle.dumps(task)
+        except Exception as error:  # whatever the user's objects raise when they are pickled
+            self._give_up(error)
+        else:
+            self._start()
+
+    def run(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        if self._pool is not None and (error := self._ready.exception()) is not None:
+            self._give_up(error)
+        if self._pool is None:
+            yield from InProcess(self._task).run(jobs)
+            return
+        waiting = dict(enumerate(jobs))
+        try:
+            futures = [(index, self._submit(job)) for index, job in waiting.items()]
+            for index, future in futures:
+                result = future.result()
+                del waiting[index]
+                yield index, result
+        except BrokenProcessPool:
+            self._start()
+            for index, job in waiting.items():
+                yield index, self._alone(job)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, kill_workers=True)
+
+    def _alone(self, job: Any) -> Any:
+        """After a process died, the job that killed it is found by running those that are left one at a time."""
+        try:
+            return self._submit(job).result()
+        except BrokenProcessPool:
+            self._start()
+            return Lost("the process that ran it died, perhaps for want of memory")
+
+    def _start(self) -> None:
+        self.close()
+        self._pool = ProcessPoolExecutor(self._workers, initializer=_receive, initargs=(self._packed,))
+        with _interrupts_ignored():
+            self._ready: Future[None] = self._pool.submit(_unpack)
+
+    def _submit(self, job: Any) -> Future[Any]:
+        assert self._pool is not None
+        with _interrupts_ignored():
+            return self._pool.submit(_work, job)
+
+    def _give_up(self, error: BaseException) -> None:
+        self.close()
+        self._pool = None
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        self.notes = (f"The case cannot be sent to other processes ({reason}), so the trials ran one after the other.",)
+
+
+_packed: bytes = b""
+_task: Task | None = None
+
+
+def _receive(packed: bytes) -> None:
+    """Runs first in each process. Unpacking is left to the first job, whose failure can be reported."""
+    global _packed
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _packed = packed
+
+
+def _unpack() -> None:
+    global _task
+    if _task is None:
+        _task = cloudpickle.loads(_packed)
+
+
+def _work(job: Any) -> Any:
+    _unpack()
+    assert _task is not None
+    return _task(job)
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """While processes start: they inherit it, so that Ctrl-C never kills one half-born, with a traceback."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)

@@ -1,0 +1,272 @@
+"""Paired trials: each remedy beside the unchanged network, with the same seeds, batches and number of steps."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from ..case import Case, describe
+from ..errors import CaseError, NotApplicable
+from ..observation import Observation
+from ..observe import BUDGET, STEPS, observe
+from ..remedies import parse
+from ..remedies.base import Compose, Remedy
+from ..report.progress import Progress
+from ..rules import find
+from .engines import Engine, InProcess, LocalEngine, Lost
+from .explain import explain
+from .report import Trial, TrialReport
+from .verdict import compare, diverged, leading_cause
+
+LOOKS = (3, 5, 8)
+"""Seeds after which the verdicts are looked at; what is settled stops there."""
+
+MOST_SUGGESTED = 5
+SMALL_WORK = 8.0
+"""Seconds of work below which starting processes, which import torch, would take longer than it saves."""
+
+NO_LIMIT = float("inf")
+
+
+def try_remedies(
+    case: Case,
+    remedies: Sequence[str | Remedy] | None = None,
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    seed: int = 0,
+    budget: float | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> TrialReport:
+    """Trains the case with and without each remedy and says what each of them does, with its uncertainty.
+
+    remedies: strings such as "relu+init(he)" or Remedy objects; None: what the findings on the unchanged network
+    suggest. steps: of each run, 300 by default; fewer where they do not fit in the time. seeds: exactly so many runs
+    of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the first run. budget: seconds for
+    everything; what is not settled by then is `inconclusive`. workers: processes; None: as many as the work is worth.
+    progress: called with what is going on and the number of runs that are done and planned, which may still grow.
+
+    The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
+    what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict.
+    Raises RemedyError for a misspelt remedy, CaseError for a case that cannot be trained as it stands, ValueError for
+    a number of seeds, steps or workers that makes no sense.
+    """
+    _check(steps, seeds, workers)
+    parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
+    bench = Bench(
+        task=partial(_trial, case, device),
+        looks=(seeds,) if seeds else LOOKS,
+        steps=STEPS if steps is None else steps,
+        seed=seed,
+        budget=budget,
+        deadline=None if budget is None else time.time() + budget,
+        workers=workers,
+        progress=progress,
+    )
+    return bench.report(case, parsed)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run. deadline: by the wall clock, which processes share. whole: of no use unless it takes all its steps."""
+
+    remedy: Remedy | None
+    seed: int
+    steps: int
+    deadline: float | None
+    whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A remedied network that could not be run: a sentence that says why."""
+
+    reason: str
+
+
+class OutOfTime:
+    """The budget was used up before or during this run."""
+
+
+Result = Observation | Failure | OutOfTime | Lost
+
+
+@dataclass
+class Bench:
+    """The runs done so far, and what is left to do. Lives for one call of `try_remedies`."""
+
+    task: Callable[[Job], Result]
+    looks: tuple[int, ...]
+    steps: int
+    seed: int
+    budget: float | None
+    deadline: float | None
+    workers: int | None
+    progress: Progress | None
+    results: dict[tuple[str | None, int], Result] = field(default_factory=dict)
+    planned: int = 1
+
+    def report(self, case: Case, remedies: list[Remedy] | None) -> TrialReport:
+        started = time.perf_counter()
+        interrupted = False
+        engine: Engine | None = None
+        try:
+            if self.workers is not None and self.workers > 1:
+                engine = LocalEngine(self.task, self.workers)  # starts up while the first run goes on here
+            self._first_run(MOST_SUGGESTED if remedies is None else len(remedies))
+            remedies = _unique(self._suggested() if remedies is None else remedies)
+            engine = engine or self._engine(len(remedies))
+            self._look(engine, remedies)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            if engine is not None:
+                engine.close()
+        before = self._runs(None)
+        cause = leading_cause(before)
+        return TrialReport(
+            target=case.title,
+            baseline=before,
+            trials=tuple(self._judge(remedy, before, cause, interrupted) for remedy in remedies or ()),
+            cause=cause,
+            interrupted=interrupted,
+            notes=(engine.notes if engine else ()) + self._time_notes(),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _first_run(self, remedies: int) -> None:
+        """In this process, so that whatever is wrong with the case itself is raised here.
+
+        It also finds the pace: where it cannot take all its steps in its share of the time, every run takes as many
+        steps as it did.
+        """
+        share = None if self.budget is None else self.budget / (self.looks[0] * (remedies + 1))
+        deadline = time.time() + (BUDGET if share is None else share)
+        result = self.task(Job(None, self.seed, self.steps, deadline, whole=False))
+        if isinstance(result, Failure):
+            raise CaseError(result.reason)
+        if isinstance(result, Observation) and not diverged(result):
+            self.steps = result.learning.steps
+        self._take(None, self.seed, result)
+
+    def _suggested(self) -> list[Remedy]:
+        findings = (finding for run in self._runs(None) for finding in find(run))
+        texts = dict.fromkeys(text for finding in findings for text in finding.remedies)
+        return [parse(text) for text in list(texts)[:MOST_SUGGESTED]]
+
+    def _engine(self, remedies: int) -> Engine:
+        runs = (remedies + 1) * self.looks[0] - 1
+        seconds = sum(run.seconds for run in self._runs(None)) * runs
+        cores = os.cpu_count() or 1
+        if self.workers == 1 or cores == 1 or seconds < SMALL_WORK:
+            return InProcess(self.task)
+        return LocalEngine(self.task, min(cores, runs))
+
+    def _look(self, engine: Engine, remedies: list[Remedy]) -> None:
+        """Runs until every remedy is settled, or the seeds or the time are used up."""
+        open_ = remedies
+        for seeds in self.looks:
+            if not open_:
+                return
+            self._run(engine, open_, seeds)
+            before = self._runs(None)
+            cause = leading_cause(before)
+            open_ = [remedy for remedy in open_ if not self._settled(remedy, before, cause)]
+
+    def _run(self, engine: Engine, remedies: list[Remedy], seeds: int) -> None:
+        """Seed by seed, so that whatever cuts the runs short leaves whole pairs."""
+        wanted = [(r, s) for s in range(self.seed, self.seed + seeds) for r in (None, *remedies)]
+        jobs = [Job(r, s, self.steps, self.deadline) for r, s in wanted if (_name(r), s) not in self.results]
+        self.planned = len(self.results) + len(jobs)
+        for index, result in engine.run(jobs):
+            job = jobs[index]
+            if job.remedy is None and isinstance(result, Failure):
+                raise CaseError(result.reason)
+            self._take(job.remedy, job.seed, result)
+
+    def _take(self, remedy: Remedy | None, seed: int, result: Result) -> None:
+        self.results[_name(remedy), seed] = result
+        if self.progress is not None:
+            self.progress("trials", len(self.results), self.planned)
+
+    def _of(self, remedy: Remedy | None) -> list[Result]:
+        """All results of one remedy, by seed."""
+        name = _name(remedy)
+        return [self.results[key] for key in sorted((k for k in self.results if k[0] == name), key=lambda k: k[1])]
+
+    def _runs(self, remedy: Remedy | None) -> tuple[Observation, ...]:
+        return tuple(result for result in self._of(remedy) if isinstance(result, Observation))
+
+    def _settled(self, remedy: Remedy, before: tuple[Observation, ...], cause: str | None) -> bool:
+        results = self._of(remedy)
+        if any(isinstance(result, Failure | Lost | OutOfTime) for result in results):
+            return True
+        return compare(before, self._runs(remedy), cause, len(self.looks)).settled
+
+    def _judge(self, remedy: Remedy, before: tuple[Observation, ...], cause: str | None, interrupted: bool) -> Trial:
+        results, runs = self._of(remedy), self._runs(remedy)
+        name, parts = str(remedy), len(remedy.parts) if isinstance(remedy, Compose) else 1
+        failure = next((result for result in results if isinstance(result, Failure)), None)
+        if failure is not None:
+            return Trial(name, "not-applicable", failure.reason, parts)
+        compared = compare(before, runs, cause, len(self.looks))
+        text = explain(compared)
+        if not compared.settled and (reason := _cut_short(results, interrupted)):
+            text = f"{text} {reason}"
+        changes = runs[0].changes if runs else ()
+        return Trial(name, compared.verdict, text, parts, changes, compared, runs)
+
+    def _time_notes(self) -> tuple[str, ...]:
+        first = next(iter(self._runs(None)), None)
+        late = sum(isinstance(result, OutOfTime) for result in self.results.values())
+        notes = []
+        if first is not None and self.steps < first.requested:
+            notes.append(f"Each run was cut from {first.requested} to {self.steps} steps to fit in the time.")
+        if late:
+            notes.append(f"The time was used up: {late} of {self.planned} runs were not finished.")
+        return tuple(notes)
+
+
+def _trial(case: Case, device: str | None, job: Job) -> Result:
+    """One run: the same numbers in this process and in any other."""
+    left = None if job.deadline is None else job.deadline - time.time()
+    if left is not None and left <= 0.0:
+        return OutOfTime()
+    try:
+        seen = observe(case, remedy=job.remedy, steps=job.steps, seed=job.seed, budget=left or NO_LIMIT, device=device)
+    except (CaseError, NotApplicable) as error:
+        return Failure(str(error))
+    except Exception as error:
+        if job.remedy is None:
+            raise
+        return Failure(f"With this change the network fails: {describe(error)}")
+    complete = seen.learning.steps == job.steps or diverged(seen) or not job.whole
+    return seen if complete else OutOfTime()
+
+
+def _cut_short(results: Iterable[Result], interrupted: bool) -> str:
+    lost = next((result.reason for result in results if isinstance(result, Lost)), None)
+    if lost is not None:
+        return f"Not all runs came back: {lost}."
+    if any(isinstance(result, OutOfTime) for result in results):
+        return "The time budget was used up before this was settled."
+    return "Interrupted before this was settled." if interrupted else ""
+
+
+def _name(remedy: Remedy | None) -> str | None:
+    return None if remedy is None else str(remedy)
+
+
+def _unique(remedies: Iterable[Remedy]) -> list[Remedy]:
+    return list({str(remedy): remedy for remedy in remedies}.values())
+
+
+def _check(steps: int | None, seeds: int | None, workers: int | None) -> None:
+    for name, value, least in (("steps", steps, 1), ("seeds", seeds, 2), ("workers", workers, 1)):
+        if value is not None and value < least:
+            raise ValueError(f"{name}={value}: must be at least {least}")
