@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .errors import CaseError, NotApplicable, OutputError, QuestionError, RemedyError, TargetError, UnstickError
     from .observation import Observation
     from .observe import observe
-    from .questions import Answer, check
+    from .questions.answer import Answer
+    from .questions.check import check
     from .remedies import REMEDIES
     from .remedies import parse as parse_remedy
     from .remedies.base import Remedy
@@ -36,8 +37,8 @@ _HOMES = {
     "Diagnosis": (".diagnose", "Diagnosis"),
     "try_remedies": (".trials", "try_remedies"),
     "TrialReport": (".trials", "TrialReport"),
-    "check": (".questions", "check"),
-    "Answer": (".questions", "Answer"),
+    "check": (".questions.check", "check"),
+    "Answer": (".questions.answer", "Answer"),
     # what they are made of
     "observe": (".observe", "observe"),
     "Observation": (".observation", "Observation"),

@@ -89,7 +89,11 @@ def check_data(data: Any) -> None:
         raise CaseError(
             f"data must be (X, y) tensors, a DataLoader or a function that returns batches, not a {type(data).__name__}"
         )
-    elif isinstance(data, tuple | list) and len(data) == 2 and not all(isinstance(d, tuple | list | Mapping) for d in data):
+    elif (
+        isinstance(data, tuple | list)
+        and len(data) == 2
+        and not all(isinstance(d, tuple | list | Mapping) for d in data)
+    ):
         kinds = " and ".join(type(d).__name__ for d in data)
         raise CaseError(f"data as (X, y) must hold tensors, not {kinds}: convert with torch.as_tensor")
 

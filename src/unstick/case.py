@@ -149,7 +149,9 @@ class Case:
             return self.loss(*_predict(model, batch))
         outputs = model(**batch) if isinstance(batch, Mapping) else model(*split(batch)[0])
         if not isinstance(getattr(outputs, "loss", None), Tensor):
-            raise CaseError("the case has neither loss= nor step=, and the model's output has no .loss: give one of them")
+            raise CaseError(
+                "the case has neither loss= nor step=, and the model's output has no .loss: give one of them"
+            )
         loss: Tensor = outputs.loss
         return loss
 
@@ -165,7 +167,9 @@ def check_runs(setup: Setup, batch: Any) -> None:
         with setup.active():
             with _failing(f"the model failed on {shown}"):
                 outputs, targets = setup.predict(setup.model, batch)
-            with _failing(f"the loss failed on outputs {describe_batch(outputs)} and targets {describe_batch(targets)}"):
+            with _failing(
+                f"the loss failed on outputs {describe_batch(outputs)} and targets {describe_batch(targets)}"
+            ):
                 loss = setup.criterion(outputs, targets)
     if not isinstance(loss, Tensor):
         raise CaseError(f"the loss must be a scalar tensor, not {_kind(loss)}: return the tensor, without .item()")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .diagnose import Diagnosis, diagnose
@@ -26,7 +25,7 @@ class Demo(Report):
 
     @property
     def interrupted(self) -> bool:
-        return self.answer.interrupted
+        return self.answer.trials.interrupted
 
     def to_dict(self) -> dict[str, Any]:
         answer = self.answer.to_dict()
@@ -57,20 +56,19 @@ def demo(
     question = load(QUESTION)
     assert question.target is not None
     case = load_case(question.target)
-    started = time.monotonic()
     looking = None if budget is None else budget * LOOKING
     diagnosis = diagnose(case, steps=steps, seed=seed, budget=looking, device=device, progress=progress)
-    left = None if budget is None else max(budget - (time.monotonic() - started), budget * (1 - LOOKING))
+    trying = None if budget is None else budget * (1 - LOOKING)
     answer = check(
         question,
         case,
         steps=steps,
         seeds=seeds,
         seed=seed,
-        budget=left,
-        workers=workers,
+        budget=trying,
+        # The work is known to be worth it, so the processes can start up beside the first run.
+        workers=(os.cpu_count() or 1) if workers is None else workers,
         device=device,
-        asked=asked,
         progress=progress,
     )
-    return Demo(diagnosis, answer)
+    return Demo(diagnosis, replace(answer, asked=asked))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -19,7 +19,8 @@ from .observation import Observation
 from .remedies.base import Remedy
 from .setup import Anatomy, Setup
 from .state import preserved, random_state, seed_everything, set_random_state
-from .trace.record import record
+from .trace.record import Recorder, record
+from .trace.statistics import StepMeter
 from .trace.types import ParameterStep, Trace
 
 Progress = Callable[[str, int, int], None]
@@ -93,7 +94,10 @@ class _Run:
         if remedy is not None:
             remedy_batches = tuple(held[:ANATOMY_BATCHES])
             self._change(remedy, Anatomy(self._look(remedy_batches[0]), remedy_batches), seed)
-        self.optimizer = self.setup.make_optimizer(list(self.setup.model.parameters()))
+        self._parameters = list(self.setup.model.named_parameters())
+        self._weights = [p for _, p in self._parameters]
+        self._recorder = Recorder(self.setup.model)
+        self.optimizer = self.setup.make_optimizer(self._weights)
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
         self._training = case.stream(seed, self._device)
@@ -110,7 +114,7 @@ class _Run:
         """A trace of the unchanged network that leaves nothing behind."""
         with buffers_kept(self.setup.model):
             trace = record(self.setup, batch)
-        _clear(self.setup.model)
+        _clear(self.setup.model.parameters())
         return trace
 
     def _change(self, remedy: Remedy, anatomy: Anatomy, seed: int) -> None:
@@ -144,7 +148,7 @@ class _Run:
             pending.clear()
 
     def _plain_step(self, batch: Any) -> Tensor:
-        _clear(self.setup.model)
+        _clear(self._weights)
         loss = self.setup.forward(batch)
         loss.backward()
         self._step(batch)
@@ -157,7 +161,7 @@ class _Run:
             return
 
         def closure() -> Tensor:
-            _clear(self.setup.model)
+            _clear(self._weights)
             loss = self.setup.forward(batch)
             loss.backward()
             return loss
@@ -165,22 +169,20 @@ class _Run:
         self.optimizer.step(closure)
 
     def _traced_step(self, batch: Any, step: int) -> Trace:
-        model = self.setup.model
-        _clear(model)
+        _clear(self._weights)
         before_forward = random_state()
-        trace = record(self.setup, batch, step)
-        parameters = list(model.named_parameters())
-        weights = [p.detach().clone() for _, p in parameters]
-        gradients = [None if p.grad is None else p.grad.detach().clone() for _, p in parameters]
+        trace = self._recorder.record(self.setup, batch, step)
+        meter = StepMeter(self._weights)
         self._step(batch)
-        moved = [p.detach() - w for (_, p), w in zip(parameters, weights, strict=True)]
+        moves = meter.numbers()
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
-        measured = measure_steps(parameters, weights, gradients, moved, matrices)
         return replace(
             trace,
-            parameters=measured,
+            parameters=tuple(
+                _parameter_step(p, name, moves.get(i), name in matrices) for i, (name, p) in enumerate(self._parameters)
+            ),
             change=self._loss_again(batch, before_forward) - trace.loss,
-            predicted=_dot(gradients, moved),
+            predicted=sum(row[6] for row in moves.values()),
         )
 
     def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> float:
@@ -198,62 +200,23 @@ class _Run:
             source.close()  # type: ignore[attr-defined]
 
 
-def measure_steps(
-    parameters: list[tuple[str, nn.Parameter]],
-    weights: list[Tensor],
-    gradients: list[Tensor | None],
-    moved: list[Tensor],
-    matrices: set[str | None],
-) -> tuple[ParameterStep, ...]:
-    """What one optimizer step did to each parameter. `matrices`: names of those whose rows are units."""
-    norms = _norms(weights)
-    steps = _norms(moved)
-    slopes = iter(_norms([g for g in gradients if g is not None]))
-    return tuple(
-        ParameterStep(
-            name=name,
-            shape=tuple(p.shape),
-            norm=norm,
-            gradient=None if gradient is None else next(slopes),
-            step=step,
-            resolution=torch.finfo(p.dtype).eps,
-            symmetric=name in matrices and gradient is not None and _alike(weight) and _alike(gradient),
-            trainable=p.requires_grad,
-        )
-        for (name, p), weight, gradient, norm, step in zip(parameters, weights, gradients, norms, steps, strict=True)
+def _parameter_step(p: nn.Parameter, name: str, row: list[float] | None, matrix: bool) -> ParameterStep:
+    """`row`: as `trace.statistics` gives it for a parameter with a gradient. `matrix`: its rows are units."""
+    w, w_rel, g, g_rel, d, d_rel, _, alike = row or [0.0] * 8
+    return ParameterStep(
+        name=name,
+        shape=tuple(p.shape),
+        norm=w * w_rel,
+        gradient=None if row is None else g * g_rel,
+        step=d * d_rel,
+        resolution=torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0,
+        symmetric=matrix and bool(alike),
+        trainable=p.requires_grad,
     )
 
 
-def _alike(rows: Tensor) -> bool:
-    """Whether all rows of a weight matrix are the same, to rounding."""
-    if rows.is_sparse or rows.dim() < 2 or len(rows) < 2:
-        return False
-    scale = rows.abs().amax()
-    return bool((rows - rows[:1]).abs().amax() <= 1e-5 * scale)
-
-
-def _norms(tensors: list[Tensor]) -> list[float]:
-    """Euclidean norms, computed and fetched together; scaled first, since squares of 1e-25 underflow."""
-    if not tensors:
-        return []
-    dense = [(t.coalesce().values() if t.is_sparse else t) for t in tensors]
-    peaks = torch.stack(torch._foreach_norm(dense, math.inf)).float()
-    scales = torch.where((peaks > 0) & peaks.isfinite(), peaks, 1)
-    scaled = torch._foreach_div(dense, [s.to(t) for s, t in zip(scales.unbind(), dense, strict=True)])
-    relative = torch.stack(torch._foreach_norm(scaled, 2)).float()
-    pairs = torch.stack([peaks, relative], 1).tolist()
-    return [peak * rel if peak else 0.0 for peak, rel in pairs]
-
-
-def _dot(gradients: list[Tensor | None], moved: list[Tensor]) -> float:
-    pairs = [(g, m) for g, m in zip(gradients, moved, strict=True) if g is not None and not g.is_sparse]
-    if not pairs:
-        return 0.0
-    return torch.stack([(g.flatten() @ m.to(g).flatten()).float() for g, m in pairs]).sum().item()
-
-
-def _clear(model: nn.Module) -> None:
-    for parameter in model.parameters():
+def _clear(parameters: Iterable[nn.Parameter]) -> None:
+    for parameter in parameters:
         parameter.grad = None
 
 

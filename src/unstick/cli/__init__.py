@@ -5,6 +5,7 @@ torch is imported inside the commands, so that `--help` and wrong calls answer a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -134,7 +135,7 @@ def check(output: Output, question: str, target: str | None, ask: bool, **option
         loaded = load_question(question)
         case = load(target) if target else None
         asked = ask_reader(loaded, output) if ask else None
-        report = judge(loaded, case, asked=asked, **working)
+        report = replace(judge(loaded, case, **working), asked=asked)
     return output.show(report)
 
 

@@ -82,9 +82,13 @@ class Output:
     def _print(self, document: Mapping[str, Any]) -> None:
         from rich.console import Console
 
-        from ..report.terminal import render
+        from ..report.terminal import plain, render
 
-        Console(no_color=self.no_color or None, highlight=False).print(render(document))
+        console = Console(no_color=self.no_color or None, highlight=False)
+        if console.is_terminal:
+            console.print(render(document))
+        else:
+            click.echo(plain(document, console.width, console.options.ascii_only))
 
     def _files(self) -> list[tuple[str, str]]:
         given = (("--json", self.json_file), ("--html", self.html_file))

@@ -71,7 +71,8 @@ def _statement(statement: Statement, trials: TrialReport) -> StatementJudged:
     helping = [trial for trial in tried if trial.verdict in ("fixes", "helps")]
     shown = helping or tried
     reasons = [_reason(statement.reason, trial, trials) for trial in shown]
-    reason_holds = any(r is not None and r.holds for r in reasons) if statement.reason else None
+    measured = [reason.holds for reason in reasons if reason is not None]
+    reason_holds = any(measured) if measured else None
     return StatementJudged(
         statement=statement,
         holds=bool(helping) and reason_holds is not False,

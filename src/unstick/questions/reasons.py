@@ -107,8 +107,8 @@ def _moved(before: Runs, after: Runs) -> str:
         return ""
     kind = max(KINDS, key=lambda k: abs(now[k] - was[k]))
     return (
-        f"What changed most is the gradient lost in {_PLACES[kind]}: {was[kind]:.1f} decades before, "
-        f"{now[kind]:.1f} with the change (in all {sum(was.values()):.1f} before, {sum(now.values()):.1f} with it)."
+        f"What changed most is {_PLACES[kind]}: unchanged, the gradient {gradient(was[kind])} there, with the change "
+        f"it {gradient(now[kind])} (in all it {gradient(sum(was.values()))}, and {gradient(sum(now.values()))})."
     )
 
 

@@ -96,7 +96,8 @@ def _mapped(value: Any, key: Key, function: Callable[[Key, Tensor], Tensor]) -> 
     if isinstance(value, Tensor):
         return function(key, value) if value.is_floating_point() else value
     if isinstance(value, Mapping):
-        return {k: _mapped(v, (*key, k), function) for k, v in value.items()}
+        mapped = {k: _mapped(v, (*key, k), function) for k, v in value.items()}
+        return mapped if type(value) is dict else type(value)(mapped)  # type: ignore[call-arg]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*_items(value, key, function))
     if isinstance(value, tuple | list):

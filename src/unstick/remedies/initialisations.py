@@ -69,12 +69,11 @@ def layers_of(model: nn.Module, trace: Trace) -> tuple[Layer, ...]:
 
 def _layers_at(model: nn.Module, op: Operation, parameters: Mapping[str, nn.Parameter]) -> list[Layer]:
     module = None if op.module is None else model.get_submodule(op.module)
+    names = [] if op.parameter is None else [op.parameter]
     if isinstance(module, nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention):
         prefix = f"{op.module}." if op.module else ""
-        names = [prefix + name for name, p in module.named_parameters() if p.dim() > 1 and "weight" in name]
-    else:
-        names = [op.parameter] if op.parameter in parameters and parameters[op.parameter].dim() > 1 else []
-    return [_layer(name, op, parameters) for name in names]
+        names = [prefix + name for name, _ in module.named_parameters() if "weight" in name]
+    return [_layer(name, op, parameters) for name in names if name in parameters and parameters[name].dim() > 1]
 
 
 def _layer(name: str, op: Operation, parameters: Mapping[str, nn.Parameter]) -> Layer:

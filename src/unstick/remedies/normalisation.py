@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn.functional import batch_norm
 
 from ..errors import NotApplicable, RemedyError
 from ..setup import Anatomy, Setup
@@ -30,15 +32,13 @@ class BatchNormOver(nn.BatchNorm1d):
         self.axis = axis
 
     def forward(self, input: Tensor) -> Tensor:
-        units_last = input.movedim(self.axis, -1)
-        rows = units_last.reshape(-1, self.num_features)
-        if self.training and len(rows) == 1:  # a last batch of one sample has no variance
-            self.eval()
-            normalised = super().forward(rows)
-            self.train()
+        # As (samples, units, positions) without a change of layout: a `view` that follows must still be possible.
+        flat = input.reshape(-1, self.num_features, math.prod(input.shape[self.axis :][1:]))
+        if self.training and flat.numel() == self.num_features:  # a last batch of one sample has no variance
+            normalised = batch_norm(flat, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         else:
-            normalised = super().forward(rows)
-        return normalised.reshape(units_last.shape).movedim(-1, self.axis)
+            normalised = super().forward(flat)
+        return normalised.reshape(input.shape)
 
 
 class Normalisation(Remedy):
@@ -70,7 +70,8 @@ class Normalisation(Remedy):
         rewire = Rewire.of(setup)
         for site, ops in calls.items():
             layer = rewire.add_module(self.layer(ops[0], **placed_like(setup.model, site)))
-            (rewire.at(site).before if self.side == "before" else rewire.at(site).after).append(layer)
+            # Not the layer itself: called as a module, it would count as a place of its own in a trace.
+            (rewire.at(site).before if self.side == "before" else rewire.at(site).after).append(layer.forward)
         setup.changes.append(f"{self.function} {self.side} the activation in {places(len(calls))}")
 
     def __str__(self) -> str:

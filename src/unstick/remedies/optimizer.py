@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import NotApplicable, RemedyError
+from ..errors import NotApplicable
 from ..setup import Anatomy, Setup
 from .base import Remedy
-from .values import Times, arguments, check_number
+from .values import Times, arguments, check_number, number
 
 Parameters = list[nn.Parameter]
 
@@ -122,7 +122,9 @@ class LearningRate(Wrapped):
             group["lr"] = group["lr"] * self.value.factor if isinstance(self.value, Times) else self.value
 
     def describe(self) -> str:
-        return f"learning rate {'multiplied by' if isinstance(self.value, Times) else 'set to'} {str(self)[3:-1]}"
+        if isinstance(self.value, Times):
+            return f"learning rate multiplied by {number(self.value.factor)}"
+        return f"learning rate set to {number(self.value)}"
 
     def __str__(self) -> str:
         return "lr" + arguments(self.value)

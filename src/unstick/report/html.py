@@ -11,20 +11,21 @@ from rich.console import Console
 
 from .terminal import render
 
+# rich fills these with str.format, hence the doubled braces; TITLE is replaced before that.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="UTF-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>TITLE</title>
 <style>
-body {{ margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: {{foreground}}; background: {{background}}; }}
+body {{ margin: 2rem auto; max-width: 62rem; padding: 0 1rem; color: {foreground}; background: {background}; }}
 pre {{ font: 0.9rem/1.4 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; overflow-x: auto; }}
-{{stylesheet}}
+{stylesheet}
 </style>
 </head>
 <body>
-<pre>{{code}}</pre>
+<pre>{code}</pre>
 </body>
 </html>
 """
@@ -34,9 +35,8 @@ WIDTH = 110
 
 def page(document: Mapping[str, Any]) -> str:
     """A whole page."""
-    # rich fills the template with str.format, so braces in the title must survive it.
     title = html.escape(_title(document)).replace("{", "{{").replace("}", "}}")
-    return _recorded(document).export_html(code_format=PAGE.format(title=title))
+    return _recorded(document).export_html(code_format=PAGE.replace("TITLE", title))
 
 
 def fragment(document: Mapping[str, Any]) -> str:

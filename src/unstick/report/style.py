@@ -55,12 +55,13 @@ def answer(value: bool | None) -> Style:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, as people write them: 0.0213, 2.31, 48, 4.1e+11; "not finite" for None."""
+    """Three significant digits, as people write them: 0.0213, 2.30, 48.0, 4.1e+11; "not finite" for None."""
     if value is None or not math.isfinite(value):
         return "not finite"
-    if value == 0.0 or 1e-3 <= abs(value) < 1e5:
-        digits = 3 if abs(value) < 1000 else 5
-        return f"{value:.{digits}g}"
+    if value == 0.0:
+        return "0"
+    if 1e-3 <= abs(value) < 1e5:
+        return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
     return f"{value:.1e}"
 
 

@@ -89,7 +89,9 @@ class VanishingGradient(Rule):
         a, first = state.latest, trace.hidden[0]
         culprit = state.culprit
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
-        share = f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
+        share = (
+            f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
+        )
         consequence = (
             f"{len(still)} of {len(weights)} weight matrices get steps too small to change the stored numbers"
             if still

@@ -45,7 +45,8 @@ class SaturatedActivation(Rule):
             module=worst.module,
             source=worst.source,
             cause=next(
-                (f.rule for f in earlier if f.rule in ("unscaled-inputs", "weights-too-large", "exploding-gradient")), None
+                (f.rule for f in earlier if f.rule in ("unscaled-inputs", "weights-too-large", "exploding-gradient")),
+                None,
             ),
             evidence={"saturated": share, "operations": len(found)},
             remedies=("batchnorm", fitting_init(trace), "standardize"),

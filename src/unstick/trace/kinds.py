@@ -6,66 +6,52 @@ Names are those that a `TorchFunctionMode` sees, without the trailing underscore
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-
-import torch
-from torch import Tensor
-from torch.nn.functional import logsigmoid, softplus
-
-Slope = Callable[[Tensor, Tensor], Tensor]
-"""(input x, output y) -> |f'(x)| relative to the largest slope of f. Elementwise, same shape as y."""
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 
-def _step(low: float, high: float) -> Slope:
-    """The slope of a function that is linear in between and flat outside, told from its output."""
-    return lambda x, y: ((y > low) & (y < high)).to(y.dtype)
+@dataclass(frozen=True, slots=True)
+class Flat:
+    """Where an activation's slope is below 1 % of its largest: at or outside of `low` and `high`.
+
+    Told from the output where it can be, since an in-place call has overwritten the input; `by_input`: from the input.
+    A narrow flat place in between, such as the minimum of GELU, does not count: no unit stays there.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    by_input: bool = False
 
 
-def _gelu(x: Tensor, y: Tensor) -> Tensor:
-    density = torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
-    return (0.5 * (1 + torch.erf(x / math.sqrt(2))) + x * density).abs() / 1.129
+_SELU = 1.7580993408473766  # scale x alpha
 
-
-def _silu(x: Tensor, y: Tensor) -> Tensor:
-    s = torch.sigmoid(x)
-    return (s * (1 + x * (1 - s))).abs() / 1.0998
-
-
-def _mish(x: Tensor, y: Tensor) -> Tensor:
-    t = torch.tanh(softplus(x))
-    return (t + x * torch.sigmoid(x) * (1 - t * t)).abs() / 1.0885
-
-
-# None: never flat (or flat nowhere that matters), so neither saturation nor death is measured.
-ACTIVATIONS: Mapping[str, Slope | None] = {
-    "sigmoid": lambda x, y: 4 * y * (1 - y),
-    "tanh": lambda x, y: 1 - y * y,
-    "relu": lambda x, y: (y > 0).to(y.dtype),
-    "relu6": _step(0.0, 6.0),
+# None: never flat, or flat in a way that its arguments decide, so neither saturation nor death is measured.
+ACTIVATIONS: Mapping[str, Flat | None] = {
+    "sigmoid": Flat(0.0025063, 0.9974937),  # 4 y (1 - y) < 0.01
+    "tanh": Flat(-0.9949874, 0.9949874),  # 1 - y² < 0.01
+    "relu": Flat(0.0),
+    "relu6": Flat(0.0, 6.0),
     "leaky_relu": None,
     "rrelu": None,
     "prelu": None,
-    "elu": lambda x, y: (y + 1).clamp(0, 1),
-    "celu": lambda x, y: (y + 1).clamp(0, 1),
-    "selu": lambda x, y: (y / 1.7580993408473766 + 1).clamp(0, 1),
-    "gelu": _gelu,
-    "silu": _silu,
-    "mish": _mish,
-    "softplus": lambda x, y: -torch.expm1(-y),
-    "softsign": lambda x, y: (1 - y.abs()) ** 2,
-    "hardtanh": lambda x, y: _step(-1.0, 1.0)(x, y),
-    "hardsigmoid": _step(0.0, 1.0),
-    "hardswish": lambda x, y: (x > -3).to(y.dtype),
-    "logsigmoid": lambda x, y: -torch.expm1(logsigmoid(x)),
+    "elu": Flat(-0.99),
+    "celu": Flat(-0.99),
+    "selu": Flat(-0.99 * _SELU),
+    "gelu": Flat(-3.0217, by_input=True),
+    "silu": Flat(-6.1429, by_input=True),
+    "mish": Flat(-6.1587, by_input=True),
+    "softplus": Flat(0.0100503),  # 1 - exp(-y) < 0.01
+    "softsign": Flat(-0.9, 0.9),  # (1 - |y|)² < 0.01
+    "hardtanh": None,
+    "hardsigmoid": Flat(0.0, 1.0),
+    "hardswish": Flat(-3.0, by_input=True),
+    "logsigmoid": Flat(high=4.5951, by_input=True),
     "tanhshrink": None,
-    "softshrink": lambda x, y: (y != 0).to(y.dtype),
-    "hardshrink": lambda x, y: (y != 0).to(y.dtype),
+    "softshrink": None,
+    "hardshrink": None,
     "threshold": None,
     "exp": None,
 }
-
-# These slopes are told from the input, which an in-place call has overwritten.
-NEEDS_INPUT = frozenset({"gelu", "silu", "mish", "hardswish", "logsigmoid"})
 
 WEIGHTED = frozenset(
     "linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d embedding embedding_bag "
@@ -74,7 +60,9 @@ WEIGHTED = frozenset(
 # Weighted only where one factor is a parameter; between two signals (attention scores) they are "other".
 PRODUCTS = frozenset("matmul __matmul__ __rmatmul__ mm bmm mv addmm addbmm baddbmm einsum tensordot inner".split())
 
-NORMALISATIONS = frozenset("batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize".split())
+NORMALISATIONS = frozenset(
+    "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize".split()
+)
 
 # The steps inside these calls are not seen one by one.
 OPAQUE = frozenset("gru lstm rnn_tanh rnn_relu multi_head_attention_forward".split())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,19 +16,11 @@ from torch.overrides import TorchFunctionMode
 from ..setup import Setup
 from . import statistics
 from .attribution import trunk
-from .kinds import (
-    ACTIVATIONS,
-    NEEDS_INPUT,
-    NORMALISATIONS,
-    OPAQUE,
-    PRODUCTS,
-    SHAPE_ONLY,
-    WEIGHTED,
-    is_inplace,
-)
+from .kinds import ACTIVATIONS, NORMALISATIONS, OPAQUE, PRODUCTS, SHAPE_ONLY, WEIGHTED, is_inplace
 from .sites import SiteCounter
 from .source import caller, of_module
-from .types import Forward, Kind, Operation, Trace
+from .statistics import Out
+from .types import Forward, Kind, Operation, Site, Trace
 
 # Asked of tensors all the time, and never part of the signal.
 SILENT = frozenset("__get__ __set__ dim size numel is_contiguous stride item tolist __len__ register_hook".split())
@@ -44,30 +36,57 @@ def record(setup: Setup, batch: Any, step: int = 0) -> Trace:
     `parameters` of the trace is empty. Compiled modules run in eager mode meanwhile, since what they run is not
     visible otherwise. Raises whatever the user's code raises.
     """
-    recorder = Recorder(setup.model)
-    with recorder.watching():
-        loss = setup.forward(batch)
-    loss.backward()
-    return recorder.trace(loss, step)
+    return Recorder(setup.model).record(setup, batch, step)
+
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """What is known of an operation before its numbers are."""
+
+    module: str | None
+    name: str
+    kind: Kind
+    source: str | None
+    shape: tuple[int, ...]
+    unit_axis: int
+    parents: tuple[int, ...]
+    parameter: str | None
+    site: Site | None
 
 
 class Recorder(TorchFunctionMode):
     """Sees every torch function that is called while it is active, and the modules that are running.
 
     Calls are seen by a function mode rather than by module hooks, so `torch.sigmoid(x)` counts like `nn.Sigmoid`.
-    Gradients come from hooks on the output tensors: those of full backward hooks break on in-place operations.
+    Gradients come from hooks on the nodes of the autograd graph: full backward hooks of modules break on in-place
+    operations. One recorder can record many passes of one model.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self._model = model
-        self._paths = {id(module): path for path, module in model.named_modules(remove_duplicate=True)}
-        self._parameter_names = {id(p): name for name, p in model.named_parameters()}
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._parameters = list(model.named_parameters())
+        self._own_names = {id(p): name for name, p in self._parameters}
+        self._fixed = [*(p for _, p in self._parameters), *model.buffers()]
         self._sites = SiteCounter(model)
+
+    def record(self, setup: Setup, batch: Any, step: int) -> Trace:
+        """See `record`."""
+        self._reset()
+        with self._watching():
+            loss = setup.forward(batch)
+        loss.backward()
+        try:
+            return self._trace(loss, step)
+        finally:
+            self._reset()  # tensors and graph are not kept
+
+    def _reset(self) -> None:
+        self._sites.reset()
         self._running: list[tuple[str | None, nn.Module]] = []
         # Tensors that do not depend on the data: parameters, buffers, and what was computed from nothing else.
-        self._static: dict[int, Tensor] = {id(t): t for t in (*model.parameters(), *model.buffers())}
-        self._operations: list[Operation] = []
+        self._static: dict[int, Tensor] = {id(t): t for t in self._fixed}
+        self._calls: list[_Call] = []
         self._nodes: dict[Any, int] = {}  # node of the autograd graph -> operation that made it
         self._visible: set[Any] = set()  # every node that a call we saw has made
         self._touched: set[str] = set()
@@ -80,8 +99,7 @@ class Recorder(TorchFunctionMode):
     # -- seeing ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Active for one forward pass."""
+    def _watching(self) -> Iterator[None]:
         handles = []
         try:
             handles.append(register_module_forward_pre_hook(self._enter))
@@ -103,78 +121,78 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         raw = getattr(func, "__name__", "")
-        if raw in SILENT:
-            return func(*args, **kwargs)
-        if is_inplace(raw, args, kwargs):
-            self._forwards.flush()
         name = raw if raw.endswith("__") else raw.rstrip("_")
         site = self._sites.see(name, args, kwargs)
-        parents = [t for t in _tensors(args, kwargs) if t.requires_grad]
-        foreign = [t.grad_fn for t in parents if t.grad_fn is not None and t.grad_fn not in self._visible]
+        if raw in SILENT:
+            out = func(*args, **kwargs)
+            if isinstance(out, Tensor):  # weight.T, x.grad
+                self._follow(name, _tensors(args, kwargs), (out,))
+            return out
+        if is_inplace(raw, args, kwargs):
+            self._forwards.flush()
+        inputs = _tensors(args, kwargs)
+        for t in inputs:
+            if t.grad_fn is not None and t.grad_fn not in self._visible and name not in SHAPE_ONLY:
+                what = f"{t.grad_fn.name()}: made by code that torch's function calls do not pass through"
+                self._uncovered[what] = None
         out = func(*args, **kwargs)
         value = args[0] if raw == "__setitem__" else out
         outputs = (value,) if isinstance(value, Tensor) else tuple(_tensors((value,), {}))
-        if outputs:
-            self._saw(name, args, kwargs, outputs, site, foreign)
+        if outputs and self._follow(name, inputs, outputs) and name not in SHAPE_ONLY:
+            self._add(name, inputs, outputs[0], site)
         return out
 
-    def _saw(
-        self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any], outputs: tuple[Tensor, ...], site: Any,
-        foreign: list[Any],
-    ) -> None:  # fmt: skip
-        inputs = list(_tensors(args, kwargs))
-        own = [self._parameter_names[id(t)] for t in inputs if id(t) in self._parameter_names]
-        self._touched.update(own)
+    def _follow(self, name: str, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> bool:
+        """Keep track of where outputs come from; whether they carry the signal and get a gradient."""
         self._visible.update(t.grad_fn for t in outputs if t.grad_fn is not None)
+        self._touched.update(self._own_names[id(t)] for t in inputs if id(t) in self._own_names)
         if all(id(t) in self._static for t in inputs) if inputs else name in CONSTANTS:
             self._static.update((id(t), t) for t in outputs)
-            return
+            return False
         value = outputs[0]
         self._static.pop(id(value), None)
-        if name in SHAPE_ONLY or not value.requires_grad or not value.is_floating_point():
-            return
-        if value.grad_fn is None or value.grad_fn in self._nodes:
-            return  # a leaf, or a function that gave back what it was given
-        for node in foreign:
-            self._uncovered[f"{node.name()}: made by code that torch's function calls do not pass through"] = None
-        self._add(name, inputs, own, value, site)
+        node = value.grad_fn
+        # A node that is known already: a function gave back what it was given.
+        return node is not None and node not in self._nodes and value.is_floating_point()
 
-    def _add(self, name: str, inputs: list[Tensor], own: list[str], value: Tensor, site: Any) -> None:
-        index = len(self._operations)
+    def _add(self, name: str, inputs: list[Tensor], value: Tensor, site: Site | None) -> None:
+        index = len(self._calls)
         path, module = self._running[-1] if self._running else (None, None)
-        parents = self._behind(value.grad_fn)
+        own = [self._own_names[id(t)] for t in inputs if id(t) in self._own_names]
+        node = value.grad_fn
+        parents = self._behind(node)
         kind = self._kind(name, inputs)
-        units = _unit_axis(name, value, [self._operations[p] for p in parents])
+        units = self._unit_axis(name, value, parents)
         source = (of_module(module) if module is not None else None) or caller()
         parameter = own[0] if own else self._sites.parameter if kind == "weights" else None
-        self._operations.append(
-            Operation(
-                index, path, name, kind, source, tuple(value.shape), units, parents, parameter, site, UNMEASURED, None
-            )
-        )
-        self._nodes[value.grad_fn] = index
+        shape = tuple(value.shape)
+        self._calls.append(_Call(path, name, kind, source, shape, units, parents, parameter, site))
+        self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
-        if value.dim():
-            slope = name if kind == "activation" and not (self._overwrote(inputs, value) and name in NEEDS_INPUT) else None
-            x = inputs[0].detach() if slope in NEEDS_INPUT else None
-            self._forwards.add(index, (value.detach(), slope, units, x))
-        value.register_hook(partial(self._came_back, index))
+        if shape:
+            self._measure(index, name, inputs, value, units)
+        node.register_prehook(partial(self._came_back, index, value.output_nr))
         if kind == "weights" and not parents:
             self._entered(index, name, inputs)
 
-    @staticmethod
-    def _overwrote(inputs: list[Tensor], value: Tensor) -> bool:
-        return bool(inputs) and inputs[0] is value
+    def _measure(self, index: int, name: str, inputs: list[Tensor], value: Tensor, units: int) -> None:
+        flat = ACTIVATIONS.get(name)
+        if flat is not None and flat.by_input and inputs[0] is value:
+            flat = None  # overwritten
+        self._forwards.add(index, Out(value, units, flat, inputs[0] if flat is not None and flat.by_input else None))
 
     def _entered(self, index: int, name: str, inputs: list[Tensor]) -> None:
+        """Data comes in here."""
         data = next((t for t in inputs if id(t) not in self._static and t.is_floating_point() and t.dim() > 1), None)
         if data is not None:
-            self._inputs.add(index, (data.detach(), 1 if name.startswith("conv") else data.dim() - 1))
+            self._inputs.add(index, (data, 1 if name.startswith("conv") else data.dim() - 1))
             self._input_shapes[index] = tuple(data.shape)
 
-    def _came_back(self, index: int, gradient: Tensor) -> None:
-        self._backwards.add(index, gradient.detach())
+    def _came_back(self, index: int, output: int, gradients: tuple[Tensor | None, ...]) -> None:
+        gradient = gradients[output]
+        if gradient is not None:
+            self._backwards.add(index, gradient)
 
     def _kind(self, name: str, inputs: list[Tensor]) -> Kind:
         if name in ACTIVATIONS:
@@ -186,6 +204,16 @@ class Recorder(TorchFunctionMode):
         if name in PRODUCTS and any(id(t) in self._static and t.requires_grad for t in inputs):
             return "weights"
         return "other"
+
+    def _unit_axis(self, name: str, value: Tensor, parents: tuple[int, ...]) -> int:
+        """Along which axis units lie: channels of a convolution and what follows it, features of anything else."""
+        last = max(0, value.dim() - 1)
+        if name.startswith("conv"):
+            return min(1, last)
+        if name in WEIGHTED or name in PRODUCTS or name == "layer_norm":
+            return last
+        inherited = (self._calls[p].unit_axis for p in parents if len(self._calls[p].shape) == value.dim())
+        return next(inherited, 1 if value.dim() >= 4 else last)
 
     def _behind(self, node: Any) -> tuple[int, ...]:
         """The nearest recorded operations behind a node of the autograd graph."""
@@ -205,27 +233,36 @@ class Recorder(TorchFunctionMode):
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
-    def trace(self, loss: Tensor, step: int) -> Trace:
-        """Everything that was seen, as numbers. Call after the backward pass."""
+    def _trace(self, loss: Tensor, step: int) -> Trace:
+        """Everything that was seen, as numbers. After the backward pass."""
         forwards, backwards = self._forwards.numbers(), self._backwards.numbers()
-        operations = [
-            replace(
-                op,
+        operations = tuple(
+            Operation(
+                index=i,
+                module=call.module,
+                name=call.name,
+                kind=call.kind,
+                source=call.source,
+                shape=call.shape,
+                unit_axis=call.unit_axis,
+                parents=call.parents,
+                parameter=call.parameter,
+                site=call.site,
                 forward=statistics.forward(forwards[i]) if i in forwards else UNMEASURED,
                 backward=statistics.backward(backwards[i]) if i in backwards else None,
             )
-            for i, op in enumerate(self._operations)
-        ]
+            for i, call in enumerate(self._calls)
+        )
         node = loss.grad_fn
         ends = (self._nodes[node],) if node in self._nodes else self._behind(node)
         inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in self._inputs.numbers().items()]
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in self._parameters:
             if parameter.grad is not None and name not in self._touched:
                 self._uncovered[f"{name}: got a gradient through a call that was not seen"] = None
         return Trace(
             step=step,
             loss=loss.item(),
-            operations=tuple(operations),
+            operations=operations,
             path=trunk(operations, ends),
             inputs=tuple(inputs),
             parameters=(),
@@ -233,23 +270,12 @@ class Recorder(TorchFunctionMode):
         )
 
 
-def _tensors(args: Iterable[Any], kwargs: Mapping[str, Any]) -> Iterator[Tensor]:
+def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
     """The tensors among the arguments of a call, one level into lists and tuples (cat, stack, gru)."""
-    for value in (*args, *kwargs.values()):
+    found: list[Tensor] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
         if isinstance(value, Tensor):
-            yield value
+            found.append(value)
         elif isinstance(value, list | tuple):
-            yield from (item for item in value if isinstance(item, Tensor))
-
-
-def _unit_axis(name: str, value: Tensor, parents: list[Operation]) -> int:
-    """Along which axis units lie: channels of a convolution and what follows it, features of anything else."""
-    if value.dim() < 2:
-        return max(0, value.dim() - 1)
-    if name.startswith("conv"):
-        return 1
-    if name not in WEIGHTED:
-        for op in parents:
-            if len(op.shape) == value.dim():
-                return op.unit_axis
-    return 1 if value.dim() >= 4 and name not in WEIGHTED and name not in PRODUCTS and name != "layer_norm" else value.dim() - 1
+            found += [item for item in value if isinstance(item, Tensor)]
+    return found

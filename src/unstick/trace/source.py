@@ -39,7 +39,7 @@ def _short(filename: str) -> str:
 
 
 def caller() -> str | None:
-    """"file.py:12" of the innermost frame that is the user's own code; None if there is none on the stack."""
+    """ "file.py:12" of the innermost frame that is the user's own code; None if there is none on the stack."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..observation import Observation
 from ..report.types import Report, jsonable, versions
-from .verdict import Comparison, Verdict, diverged, error_rules, first_attenuation, median_decades
+from .verdict import Comparison, Verdict, diverged, error_rules, first_attenuation
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:
     finite = [run.learning.final_loss for run in runs if not diverged(run)]
     metrics = [run.metric for run in runs if run.metric is not None and not diverged(run)]
     learned = sum(run.learning.learns for run in runs)
-    first = first_attenuation(runs[0]) if runs else None
+    measured = [found for run in runs if (found := first_attenuation(run)) is not None]
+    # One run's own numbers rather than medians of each, so that the parts sum to the whole.
+    typical = sorted(measured, key=lambda found: found.decades)[(len(measured) - 1) // 2] if measured else None
     return {
         "loss": _mean(finite),
         "learns": 2 * learned > len(runs),
@@ -144,8 +146,8 @@ def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:
         "steps": max((run.learning.steps for run in runs), default=0),
         "diverged": sum(map(diverged, runs)),
         "metric": _mean(metrics),
-        "attenuation_decades": median_decades(runs),
-        "attribution": first.parts if first else None,
+        "attenuation_decades": typical.decades if typical else None,
+        "attribution": typical.parts if typical else None,
         "findings": error_rules(runs[0]) if runs else (),
     }
 

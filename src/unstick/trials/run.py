@@ -145,8 +145,9 @@ class Bench:
         It also finds the pace: where it cannot take all its steps in its share of the time, every run takes as many
         steps as it did.
         """
-        share = None if self.budget is None else self.budget / (self.looks[0] * (remedies + 1))
-        deadline = time.time() + (BUDGET if share is None else share)
+        runs = self.looks[0] * (remedies + 1)
+        share = BUDGET if self.budget is None else self.budget / (runs + 1)  # one part to spare
+        deadline = time.time() + share
         result = self.task(Job(None, self.seed, self.steps, deadline, whole=False))
         if isinstance(result, Failure):
             raise CaseError(result.reason)

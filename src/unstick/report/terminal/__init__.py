@@ -26,12 +26,14 @@ RENDERERS: dict[str, Callable[[Document, Pen], Blocks]] = {
 
 @dataclass(frozen=True)
 class Rendering:
-    """A document, drawn when the console is known: its width, and whether it shows more than ASCII."""
+    """A document, drawn when the console is known. ascii_only: None leaves it to the console's encoding."""
 
     document: Document
+    ascii_only: bool | None = None
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        pen = Pen(ascii_only=options.ascii_only, width=options.max_width)
+        ascii_only = options.ascii_only if self.ascii_only is None else self.ascii_only
+        pen = Pen(ascii_only, width=options.max_width)
         yield from RENDERERS[self.document["schema"]](self.document, pen)
 
 
@@ -42,9 +44,9 @@ def render(document: Document) -> Rendering:
     return Rendering(document)
 
 
-def plain(document: Document, width: int = 100) -> str:
-    """The same as text without colours."""
+def plain(document: Document, width: int = 100, ascii_only: bool = False) -> str:
+    """The same as text without colours, and without blanks at the ends of lines."""
     console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=False, legacy_windows=False)
     with console.capture() as captured:
-        console.print(render(document))
+        console.print(Rendering(document, ascii_only))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())

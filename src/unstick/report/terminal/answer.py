@@ -24,6 +24,9 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     yield ""
     if document.get("interrupted"):
         yield pen.text("Interrupted: statements without enough runs are not settled.", "yellow")
+    textbook = [s["id"] for s in document["statements"] if s["textbook"]]
+    if any(s["textbook"] is not None for s in document["statements"]):
+        yield pen.text(f"A textbook would say: {listed(textbook)}", "dim")
     if document.get("asked") is not None:
         yield _compared(document["asked"], document["answer"], pen)
     yield pen.text(f"answer: {listed(document['answer'])}", "bold")

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.rule import Rule
-
 from . import answer, diagnosis, trials
 from .pen import Blocks, Pen
 
+
+def _tried(document: Mapping[str, Any], pen: Pen) -> Blocks:
+    """Without the sentences about each change: the answer tells them."""
+    yield from trials.table(document, pen)
+    yield from trials.conclusion(document, pen)
+
+
 CHAPTERS = (
     ("What is wrong?", "diagnosis", diagnosis.blocks),
-    ("What helps?", "trials", trials.blocks),
+    ("What helps?", "trials", _tried),
     ("Which statements hold?", "answer", answer.blocks),
 )
 
 
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
-    """Three chapters; one that an interruption cut off is None and left out."""
-    for title, part, draw in CHAPTERS:
-        if document[part] is not None:
-            yield Rule(pen.text(title, "bold"), characters="-" if pen.ascii_only else "─", align="left")
-            yield from draw(document[part], pen)
+    """Three chapters; the answer is the last line."""
+    for number, (title, part, draw) in enumerate(CHAPTERS):
+        if number:
             yield ""
+        yield pen.chapter(title)
+        yield from draw(document[part], pen)

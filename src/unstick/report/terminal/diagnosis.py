@@ -57,7 +57,7 @@ def gradient(document: Mapping[str, Any], pen: Pen) -> Iterator[RenderableType]:
     yield pen.heading("Gradient norm, from the first hidden operation to the last")
     yield pen.indented(pen.strip(decades, min(STRIP, pen.width - 4)))
     yield pen.indented(pen.text(f"{first} … {last}; 1e{min(known):+.0f} to 1e{max(known):+.0f}", "dim"))
-    if document["attribution"] and document["attenuation_decades"] is not None:
+    if document["attenuation_decades"] is not None:
         yield from _attribution(document["attenuation_decades"], document["attribution"], pen)
 
 
@@ -65,11 +65,11 @@ def _attribution(whole: float, parts: Mapping[str, float], pen: Pen) -> Iterator
     """A bar for each kind of operation; what it loses and what it adds have different colours."""
     verb = "loses" if whole >= 0 else "grows by"
     yield pen.indented(pen.text(f"On its way back it {verb} {abs(whole):.1f} decades (factors of ten):"))
-    largest = max(map(abs, parts.values()))
+    largest = max(map(abs, parts.values()), default=0.0) or 1.0
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(justify="right", no_wrap=True)
-    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_column(justify="right", overflow="fold")
+    grid.add_column(overflow="crop")
     for kind, lost in parts.items():
         if abs(lost) >= 0.05:
             bar = pen.bar(abs(lost) / largest, 30, "red" if lost > 0 else "green")

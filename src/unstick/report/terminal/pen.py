@@ -40,13 +40,17 @@ class Pen:
     def heading(self, words: str) -> Text:
         return self.text(words, "bold")
 
+    def chapter(self, words: str) -> Text:
+        """A heading with a line under it."""
+        return self.text(f"{words}\n{('-' if self.ascii_only else '═') * min(len(words), self.width)}", "bold")
+
     def indented(self, content: RenderableType, columns: int = 2) -> Padding:
         return Padding(content, (0, 0, 0, columns))
 
     def pairs(self, rows: Iterable[tuple[str, str]]) -> RenderableType:
         """Names in a dim column, what they stand for beside them."""
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(style="dim", overflow="fold")
         grid.add_column(overflow="fold")
         for name, value in rows:
             grid.add_row(self.text(name), self.text(value))

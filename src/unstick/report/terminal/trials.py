@@ -10,15 +10,28 @@ from rich.text import Text
 from ..style import VERDICTS, number, plural
 from .pen import Blocks, Pen
 
-COLUMNS = ("change", "verdict", "loss", "learns", "gradient lost, decades")
+COLUMNS = ("change", "verdict", "loss", "learns", "decades lost")
 
 
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
-    """The table, the sentences, the recommendation."""
-    yield pen.heading(f"Changes tried on {document['target']}, each beside the unchanged network")
-    yield pen.table(COLUMNS, [_unchanged(document["baseline"]), *(_row(trial, pen) for trial in document["trials"])])
+    """The table, a sentence or two for each change, the recommendation."""
+    yield from table(document, pen)
     yield from sentences(document["trials"], pen)
     yield ""
+    yield from conclusion(document, pen)
+
+
+def table(document: Mapping[str, Any], pen: Pen) -> Blocks:
+    """One row for each change. The last column says how many decades the gradient loses on its way back."""
+    yield pen.heading(f"Changes tried on {document['target']}, each beside the unchanged network")
+    yield pen.table(COLUMNS, [_unchanged(document["baseline"]), *(_row(trial, pen) for trial in document["trials"])])
+    if found := document["baseline"].get("findings"):
+        yield pen.text(f"Found in the unchanged network: {', '.join(found)}.", "dim")
+
+
+def conclusion(document: Mapping[str, Any], pen: Pen) -> Blocks:
+    """What to take home, and what to know about it."""
+    yield from (pen.text(note, "yellow") for note in document.get("notes", ()))
     yield pen.text(recommendation(document), "bold")
     yield pen.text(f"{document['seconds']:.1f} s", "dim")
 
@@ -41,21 +54,17 @@ def recommendation(document: Mapping[str, Any]) -> str:
 
 
 def _unchanged(baseline: Mapping[str, Any]) -> Sequence[str | Text]:
-    found = ", ".join(baseline.get("findings", ()))
-    return (
-        "(unchanged)",
-        found,
-        number(baseline["loss"]),
-        _learned(baseline),
-        _decades(baseline["attenuation_decades"]),
-    )
+    if not baseline["seeds"]:
+        return "(unchanged)", "", "", "", ""
+    decades = _decades(baseline["attenuation_decades"])
+    return "(unchanged)", "", number(baseline["loss"]), _learned(baseline), decades
 
 
 def _row(trial: Mapping[str, Any], pen: Pen) -> Sequence[str | Text]:
     style = VERDICTS[trial["verdict"]]
     verdict = pen.labelled(style, (style.word, style.colour))
     loss, gradient = trial["loss"] or {}, trial["gradient"] or {}
-    if trial["verdict"] == "not-applicable":
+    if not trial["seeds"]:
         return trial["remedy"], verdict, "", "", ""
     return trial["remedy"], verdict, number(loss.get("after")), _learned(trial), _decades(gradient.get("after"))
 

@@ -1,0 +1,143 @@
+"""Text made from hand-made documents: what a person must find in it, and that names stay literal."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from report import documents
+from report.documents import HOSTILE, answer, diagnosis, statement, trial, trials
+from rich.console import Console
+
+from unstick.report.style import number
+from unstick.report.terminal import plain, render
+
+
+def squeezed(text: str) -> str:
+    """Without line breaks, so that a test does not depend on where lines are wrapped."""
+    return " ".join(text.split())
+
+
+def test_finding_says_what_where_since_when_why_and_what_to_try() -> None:
+    text = plain(diagnosis())
+    assert "✗ error vanishing-gradient  in net.0 (model.py:12), since step 0" in text
+    assert "The gradient loses 15.7 decades on its way back." in text
+    assert "because of  activation" in text
+    assert "measured    decades 15.7, stuck 3, uses_input no" in text
+    assert "try         relu+init(he), batchnorm" in text
+    assert "read        Glorot and Bengio 2010" in text
+
+
+def test_headline_compares_with_the_best_constant_answer() -> None:
+    text = squeezed(plain(diagnosis()))
+    assert "model.py:case does not learn: in 100 steps the loss went from 2.69 to 2.31" in text
+    assert "the best answer that ignores the input has 2.30. Shuffling the targets makes no difference" in text
+
+
+def test_strip_rises_with_the_gradient_and_attribution_has_signs() -> None:
+    text = plain(diagnosis())
+    assert "▁▁▂▂▃▃▄▄▅▅▆▆▇▇██" in text
+    assert "loses 15.7 decades" in text
+    assert "activation   16.7 lost  █" in text
+    assert "weights     1.0 gained  █" in text
+    assert "normalisation" not in text
+
+
+def test_what_could_not_be_seen_is_shown() -> None:
+    assert "net.7: a custom autograd function" in plain(diagnosis())
+
+
+def test_healthy_network_gets_a_calm_sentence() -> None:
+    learning = {**diagnosis()["learning"], "learns": True, "uses_input": True, "constant_loss": None}
+    healthy = diagnosis(healthy=True, findings=[], learning=learning, path=[], attenuation_decades=None, uncovered=[])
+    text = plain(healthy)
+    assert "✓ model.py:case learns" in text
+    assert "Nothing wrong was found." in text
+    assert "Gradient norm" not in text
+
+
+def test_gradient_that_is_zero_everywhere_is_not_drawn() -> None:
+    path = [{**place, "decades": None} for place in diagnosis()["path"]]
+    attribution = dict.fromkeys(("activation", "weights", "normalisation", "other"))
+    assert "Gradient norm" not in plain(diagnosis(path=path, attenuation_decades=None, attribution=attribution))
+
+
+def test_table_of_trials() -> None:
+    refused = {"before": None, "after": None}
+    absent = trial("batchnorm", "not-applicable", seeds=0, learned=0, gradient=refused, loss=refused)
+    text = plain(trials(trial("relu", "fixes"), trial("init(normal, std=10)", "harms", learned=0), absent))
+    rows = {line.split("  ")[0].strip(): line for line in text.splitlines()}
+    assert rows["(unchanged)"].split() == ["(unchanged)", "2.30", "0", "of", "3", "seeds", "15.7"]
+    assert rows["relu"].split() == ["relu", "✓", "fixes", "it", "0.300", "3", "of", "3", "seeds", "0.2"]
+    assert rows["batchnorm"].split() == ["batchnorm", "○", "not", "applicable"]
+    assert "✗ init(normal, std=10): What init(normal, std=10) did." in text
+    assert "Recommended: relu" in text
+
+
+def test_trials_without_a_winner_and_interrupted_ones_say_so() -> None:
+    nothing = {**trials()["baseline"], "loss": None, "seeds": 0, "attenuation_decades": None}
+    text = plain(trials(recommended=None, interrupted=True, notes=["Each run was cut short."], baseline=nothing))
+    assert "Interrupted; this is what was known by then. None of these changes can be recommended." in squeezed(text)
+    assert "Each run was cut short." in text
+    assert "not finite" not in text
+
+
+def test_statement_has_two_verdicts_and_the_answer_comes_last() -> None:
+    text = plain(answer(statement(1, holds=False, reason_holds=False), statement(2), statement(3, reason=None)))
+    assert "✗ 1. Statement number 1." in text
+    assert "✓ the change helps: yes   ✗ the reason is true: no" in text
+    assert "✓ 2. Statement number 2." in text
+    assert "✓ It vanishes." in text
+    assert text.splitlines()[-1] == "answer: 2, 3"
+
+
+def test_answer_may_be_none_and_is_compared_with_the_readers() -> None:
+    nothing = answer(statement(1, holds=False, textbook=True), asked=[1])
+    lines = plain(nothing).splitlines()
+    assert lines[-3:] == ["A textbook would say: 1", "✗ You said 1; measurement says none.", "answer: none"]
+    assert "✓ You said 2; measurement agrees." in plain(answer(statement(2), asked=[2]))
+
+
+def test_demo_has_three_chapters_and_ends_with_the_answer() -> None:
+    lines = plain(documents.demo()).splitlines()
+    chapters = [above for above, line in pairwise(lines) if line and set(line) == {"═"}]
+    assert chapters == ["What is wrong?", "What helps?", "Which statements hold?"]
+    assert lines[-1] == "answer: 2"
+
+
+@pytest.mark.parametrize("make", documents.EVERY)
+def test_names_from_the_users_code_are_literal(make: Any) -> None:
+    text = plain(documents.poisoned(make()), width=4000)
+    assert HOSTILE in text
+
+
+@pytest.mark.parametrize("make", documents.EVERY)
+@pytest.mark.parametrize("width", [20, 80])
+def test_ascii_terminals_get_ascii_that_fits(make: Any, width: int) -> None:
+    text = plain(make(), width=width, ascii_only=True)
+    assert text.isascii()
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_encoding_of_the_console_decides() -> None:
+    buffer = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(buffer, encoding="ascii", errors="strict"), width=80)
+    console.print(render(documents.demo()))
+    console.file.flush()
+    assert b"answer: 2" in buffer.getvalue()
+
+
+def test_unknown_schema_is_refused() -> None:
+    with pytest.raises(KeyError, match="unstick/other/9"):
+        render({"schema": "unstick/other/9"})
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(2.3, "2.30"), (0.02134, "0.0213"), (48.04, "48.0"), (1234.5, "1234"), (4.1e11, "4.1e+11"), (0.0, "0"),
+     (-1.98, "-1.98"), (1e-14, "1.0e-14"), (None, "not finite"), (float("nan"), "not finite")],
+)  # fmt: skip
+def test_number(value: float | None, shown: str) -> None:
+    assert number(value) == shown

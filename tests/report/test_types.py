@@ -1,0 +1,77 @@
+"""What every report can do."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from report import documents
+from report.documents import HOSTILE
+
+from unstick.report.types import Report, jsonable, versions
+
+
+@dataclass(frozen=True)
+class Sample(Report):
+    document: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.document
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text() | st.integers(), inner),
+    max_leaves=8,
+)
+
+
+@given(values)
+def test_jsonable_survives_strict_json(value: Any) -> None:
+    clean = jsonable(value)
+    assert json.loads(json.dumps(clean, allow_nan=False)) == clean
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_finite_numbers_are_not_touched(value: float) -> None:
+    assert jsonable({"a": (value,)}) == {"a": [value]}
+
+
+def test_to_json_turns_what_json_lacks_into_null() -> None:
+    report = Sample({"schema": "unstick/rules/1", "loss": math.nan, "interval": (-math.inf, 1.0), "word": "é"})
+    text = report.to_json()
+    assert json.loads(text) == {"schema": "unstick/rules/1", "loss": None, "interval": [None, 1.0], "word": "é"}
+    assert "é" in text
+
+
+def test_a_report_prints_as_text() -> None:
+    assert "answer: 2" in str(Sample(documents.demo()))
+
+
+def test_html_is_whole_escaped_and_loads_nothing() -> None:
+    for make in documents.EVERY:
+        report = Sample(documents.poisoned(make()))
+        for text in (report.to_html(), report._repr_html_()):
+            assert "<script" not in text
+            assert "&lt;script&gt;" in text
+            assert not any(word in text for word in ("src=", "http://", "https://", "@import", "url("))
+    page = Sample(documents.demo()).to_html()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "<title>unstick: model.py:case</title>" in page
+    assert "answer: 2" in page
+
+
+def test_hostile_target_in_the_title() -> None:
+    page = Sample(documents.diagnosis(target=HOSTILE)).to_html()
+    assert "{brace}</title>" in page
+
+
+def test_versions_name_what_was_measured_with() -> None:
+    import torch
+
+    assert versions()["torch"] == torch.__version__
+    assert set(versions()) == {"unstick", "python", "torch"}
