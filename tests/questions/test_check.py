@@ -4,8 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from trials.handmade import observation, runs
 
+from trials.handmade import observation, runs
 from unstick.errors import QuestionError
 from unstick.questions import Question, Statement, check
 from unstick.questions.check import judge

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from trials.handmade import runs
 
+from trials.handmade import runs
 from unstick.questions.reasons import REASONS, hidden_activations
 
 BEFORE = runs([2.3] * 3, decades=15.0)

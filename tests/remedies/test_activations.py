@@ -49,10 +49,10 @@ def test_one_module_in_several_places() -> None:
     model = Mlp([shared] * 3, output=shared)
     setup, (x, _) = remedied(model, flat(), "relu")
     with setup.active():
-        torch.testing.assert_close(setup.model(x), Mlp_like(model, [torch.relu] * 3, torch.sigmoid)(x))
+        torch.testing.assert_close(setup.model(x), with_weights_of(model, [torch.relu] * 3, torch.sigmoid)(x))
 
 
-def Mlp_like(model: Mlp, hidden: list[Activate], output: Activate) -> Mlp:
+def with_weights_of(model: Mlp, hidden: list[Activate], output: Activate) -> Mlp:
     made = Mlp(hidden, output)
     made.load_state_dict(model.state_dict())
     return made

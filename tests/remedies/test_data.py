@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -35,7 +37,9 @@ def entering(model: nn.Module, *args: Tensor) -> list[Tensor]:
     ],
     ids=["columns", "series", "image channels", "channels over time"],
 )
-def test_features_get_mean_zero_and_variance_one(model: nn.Module, x: Tensor, features_last) -> None:
+def test_features_get_mean_zero_and_variance_one(
+    model: nn.Module, x: Tensor, features_last: Callable[[Tensor], Tensor]
+) -> None:
     setup, (x, _) = remedied(model, x, "standardize")
     (seen,) = entering(setup.model, x)
     rows = features_last(seen).flatten(0, -2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,9 @@ from remedies.nets import Mlp, flat, remedied
 from unstick.errors import NotApplicable
 
 
-def optimizer_of(remedy: str, optimizer=None) -> torch.optim.Optimizer:
+def optimizer_of(
+    remedy: str, optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
+) -> torch.optim.Optimizer:
     setup, _ = remedied(Mlp([torch.tanh] * 3), flat(), remedy, optimizer=optimizer)
     return setup.make_optimizer(list(setup.model.parameters()))
 
@@ -70,5 +74,5 @@ def test_clips_the_norm_of_the_whole_gradient(loss_scale: float) -> None:
     assert moved.item() == pytest.approx(min(0.25, norm.item()), rel=1e-3)
 
 
-def test_the_first_of_two_factors_is_kept() -> None:
+def test_factors_multiply() -> None:
     assert optimizer_of("adam(lr=0.1)+lr(x10)+lr(x10)").param_groups[0]["lr"] == pytest.approx(10.0)

@@ -24,8 +24,9 @@ class ResidualMlp(Mlp):
         return self.head(h if h.dim() == 2 else h.mean(1))
 
 
-@pytest.mark.parametrize("form", SIGMOIDS)
-@pytest.mark.parametrize("x", [flat(), series()], ids=["flat", "series"])
+@pytest.mark.parametrize(
+    ("x", "form"), [*((flat(), form) for form in SIGMOIDS), *((series(), form) for form in ("module", "function"))]
+)
 def test_equals_a_residual_network_written_by_hand(x: Tensor, form: str) -> None:
     model = Mlp([SIGMOIDS[form]] * 3)
     setup, batch = remedied(model, x, "residual")

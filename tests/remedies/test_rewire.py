@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from remedies.nets import Mlp, flat, remedied
+from unstick.errors import NotApplicable
 from unstick.remedies.rewire import Rewire
 from unstick.setup import Setup
 
@@ -51,6 +53,24 @@ def test_an_exception_in_the_model_ends_it() -> None:
     with pytest.raises(ValueError, match="broken"):
         setup.forward(torch.zeros(1))
     assert not torch._C._len_torch_function_stack()
+
+
+def test_recomputed_activations_are_refused_rather_than_given_wrong_gradients() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(checkpoint(lambda t: torch.sigmoid(self.first(t)), x, use_reentrant=False))
+
+    setup, batch = remedied(Checkpointed(), flat(), "tanh")
+    with pytest.raises(NotApplicable, match="checkpointing"):
+        setup.forward(batch)
+    x = torch.ones(2, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):  # allowed again
+        (x * x).sum().backward()
+    assert x.grad is not None
 
 
 def test_added_parameters_have_names_of_their_own_and_keep_sites() -> None:

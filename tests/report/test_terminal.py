@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from report import documents
-from report.documents import HOSTILE, answer, diagnosis, statement, trial, trials
 from rich.console import Console
 
+from report import documents
+from report.documents import HOSTILE, answer, diagnosis, statement, trial, trials
 from unstick.report.style import number
 from unstick.report.terminal import plain, render
 
@@ -43,6 +43,20 @@ def test_strip_rises_with_the_gradient_and_attribution_has_signs() -> None:
     assert "activation   16.7 lost  █" in text
     assert "weights     1.0 gained  █" in text
     assert "normalisation" not in text
+
+
+def test_small_differences_look_small() -> None:
+    path = [{**place, "decades": -2.0 + 0.01 * i} for i, place in enumerate(diagnosis()["path"])]
+    parts = {"activation": 0.15, "weights": 0.0, "normalisation": 0.0, "other": 0.0}
+    text = plain(diagnosis(path=path, attenuation_decades=0.15, attribution=parts))
+    assert "▁" * 16 in text
+    assert "0.1 lost  ██\n" in text
+
+
+def test_only_the_sign_has_the_colour_of_the_sign() -> None:
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system="standard")
+    console.print(render(diagnosis()))
+    assert "\x1b[1;31m✗\x1b[0m \x1b[1mmodel.py:case\x1b[0m does not learn" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_what_could_not_be_seen_is_shown() -> None:
@@ -78,10 +92,15 @@ def test_table_of_trials() -> None:
 
 def test_trials_without_a_winner_and_interrupted_ones_say_so() -> None:
     nothing = {**trials()["baseline"], "loss": None, "seeds": 0, "attenuation_decades": None}
-    text = plain(trials(recommended=None, interrupted=True, notes=["Each run was cut short."], baseline=nothing))
+    tried = trial("relu", "no-effect")
+    text = plain(trials(tried, recommended=None, interrupted=True, notes=["Each run was cut short."], baseline=nothing))
     assert "Interrupted; this is what was known by then. None of these changes can be recommended." in squeezed(text)
     assert "Each run was cut short." in text
     assert "not finite" not in text
+
+
+def test_nothing_to_try() -> None:
+    assert "Nothing was tried: the findings suggest no remedy." in plain(trials(recommended=None))
 
 
 def test_statement_has_two_verdicts_and_the_answer_comes_last() -> None:

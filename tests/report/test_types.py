@@ -9,9 +9,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from report import documents
 from report.documents import HOSTILE
-
 from unstick.report.types import Report, jsonable, versions
 
 

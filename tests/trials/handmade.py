@@ -50,7 +50,7 @@ def observation(
 
 
 def trace(decades: float, in_activation: float, saturated: float) -> Trace:
-    """linear, sigmoid, linear, sigmoid, linear: the first sigmoid loses `in_activation`, the layer after it the rest."""
+    """linear, sigmoid, linear, sigmoid, linear: the first sigmoid loses `in_activation`, the next layer the rest."""
     norms = [10.0**-decades, 10.0 ** (in_activation - decades), 1.0, 1.0, 1.0]
     names = ["linear", "sigmoid", "linear", "sigmoid", "linear"]
     operations = tuple(

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from trials.handmade import runs
 
+from trials.handmade import runs
 from unstick.trials.report import Trial, TrialReport
 from unstick.trials.verdict import compare
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trials.handmade import LN10, observation, runs
 
+from trials.handmade import LN10, observation, runs
 from unstick.trials.explain import explain
 from unstick.trials.verdict import compare, leading_cause, margin, median_decades
 

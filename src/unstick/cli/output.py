@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -103,5 +104,5 @@ def _check_device(name: str | None) -> None:
     try:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = textwrap.shorten(str(error).split(". ")[0].rstrip("."), 160, placeholder=" ...")
         raise CaseError(f"--device {name} cannot be used here ({reason}); leave it out for the CPU.") from error

@@ -33,8 +33,8 @@ class StatementJudged:
     """A statement and what was measured of it.
 
     helps: one of its changes has the verdict fixes or helps. reason_holds: the reason given is true as measured, of a
-    change that helps if there is one; None where no reason is given or none could be measured. holds: it helps, and not for a false reason.
-    verdict: of its best change.
+    change that helps if there is one; None where no reason is given or none could be measured. holds: it helps, and
+    not for a false reason. verdict: of its best change.
     """
 
     statement: Statement

@@ -107,8 +107,9 @@ def _moved(before: Runs, after: Runs) -> str:
         return ""
     kind = max(KINDS, key=lambda k: abs(now[k] - was[k]))
     return (
-        f"What changed most is {_PLACES[kind]}: unchanged, the gradient {gradient(was[kind])} there, with the change "
-        f"it {gradient(now[kind])} (in all it {gradient(sum(was.values()))}, and {gradient(sum(now.values()))})."
+        f"What changed most is {_PLACES[kind]}: unchanged, the gradient {gradient(was[kind])} there; with the change "
+        f"it {gradient(now[kind])}. In all it {gradient(sum(was.values()))} unchanged, and with the change it "
+        f"{gradient(sum(now.values()))}."
     )
 
 

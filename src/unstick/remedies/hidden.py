@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import NotApplicable
-from ..trace.kinds import OPAQUE
 from ..trace.types import Operation, Site, Trace
 
 Calls = dict[Site, tuple[Operation, ...]]
 """The calls made at each site, in forward order; several where one layer is used more than once."""
+
+FUSED = ("gru", "lstm", "rnn_")
+"""How the names of recurrent operations begin, whose activations are computed inside."""
 
 
 def hidden_activations(trace: Trace) -> Calls:
@@ -37,7 +39,7 @@ def _used_by_weights(operations: Sequence[Operation]) -> set[int]:
 
 
 def _why_none(trace: Trace) -> str:
-    inside = next((op for op in trace.operations if op.name in OPAQUE), None)
+    inside = next((op for op in trace.operations if op.name.startswith(FUSED)), None)
     if inside is not None:
         return (
             f"the activations are inside {inside.module or inside.name} ({inside.name}), where they cannot be changed"

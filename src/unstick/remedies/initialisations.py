@@ -166,9 +166,18 @@ class Init(Remedy):
     reading = (
         "He et al. 2015, arXiv:1502.01852 (he); Glorot and Bengio 2010, PMLR 9:249 (xavier); LeCun et al. 1998, "
         "doi:10.1007/3-540-49430-8_2 (lecun); Saxe et al. 2014, arXiv:1312.6120 (orthogonal); Mishkin and Matas 2016, "
-        "arXiv:1511.06422 (lsuv); introduction: Initializing neural networks, deeplearning.ai/ai-notes/initialization"
+        "arXiv:1511.06422 (lsuv); as an introduction Katanforoosh and Kunin 2019, Initializing neural networks, "
+        "https://www.deeplearning.ai/ai-notes/initialization/"
     )
-    examples = ("init(he)", "init(normal, std=10)", "init(uniform, a=0.1)", "init(scale, factor=4)")
+    examples = (
+        "init(he)",
+        "init(xavier)",
+        "init(orthogonal)",
+        "init(lsuv)",
+        "init(normal, std=10)",
+        "init(uniform, a=0.1)",
+        "init(scale, factor=4)",
+    )
 
     scheme: str
     value: float | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,7 +60,7 @@ class Normalisation(Remedy):
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
         calls = _of_constant_width(hidden_activations(anatomy.trace))
         if not calls:
-            raise NotApplicable("the number of units at the hidden activations is not the same in all calls")
+            raise NotApplicable("no hidden activation has samples and a fixed number of units to normalise")
         normalised = _normalised(anatomy.trace, self.function, self.side)
         calls = {site: ops for site, ops in calls.items() if not all(op.index in normalised for op in ops)}
         if not calls:
@@ -79,8 +78,12 @@ class Normalisation(Remedy):
 
 
 def _of_constant_width(calls: Calls) -> Calls:
-    """The sites whose calls all have the same number of units along the same axis, counted from the last."""
-    return {site: ops for site, ops in calls.items() if len({(_axis(op), _units(op)) for op in ops}) == 1}
+    """The sites whose calls have samples, and the same number of units along the same axis, counted from the last."""
+    return {
+        site: ops
+        for site, ops in calls.items()
+        if all(len(op.shape) > 1 for op in ops) and len({(_axis(op), _units(op)) for op in ops}) == 1
+    }
 
 
 def _axis(op: Operation) -> int:
@@ -103,10 +106,6 @@ def _normalised(trace: Trace, function: str, side: str) -> set[int]:
     return found
 
 
-def _smallest_batch(operations: Sequence[Operation]) -> int:
-    return min(op.shape[0] if len(op.shape) > 1 else 1 for op in operations)
-
-
 @dataclass(frozen=True)
 class BatchNorm(Normalisation):
     names = ("batchnorm", "batch-norm", "bn")
@@ -118,7 +117,7 @@ class BatchNorm(Normalisation):
     side: str = "before"
 
     def check(self, calls: Calls) -> None:
-        if min(_smallest_batch(ops) for ops in calls.values()) < 2:
+        if min(op.shape[0] for ops in calls.values() for op in ops) < 2:
             raise NotApplicable("batch normalisation needs more than one sample in a batch")
 
     def layer(self, op: Operation, **placement: Any) -> nn.Module:

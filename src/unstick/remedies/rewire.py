@@ -8,14 +8,20 @@ from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
+from ..errors import NotApplicable
 from ..setup import Setup
 from ..trace.kinds import is_inplace
 from ..trace.sites import ADDED, SiteCounter
 from ..trace.types import Site
 
 M = TypeVar("M", bound=nn.Module)
+RECOMPUTED = (
+    "the model recomputes activations in the backward pass (checkpointing), where they cannot be changed: "
+    "switch that off"
+)
 Elementwise = Callable[[Tensor], Tensor]
 
 
@@ -57,7 +63,7 @@ class Rewire(TorchFunctionMode):
         self._counter = SiteCounter(model)
         self._changes: dict[Site, Change] = {}
         self._added: list[nn.Module] = []
-        self._parameters_added = 0
+        self._names_given = 0
         self._sources: set[Site] = set()
         self._outputs: dict[Site, Tensor] = {}  # latest outputs of the sources, of this pass
 
@@ -104,8 +110,8 @@ class Rewire(TorchFunctionMode):
         return module
 
     def _fresh(self, name: str) -> str:
-        self._parameters_added += 1
-        return f"{ADDED}_{self._parameters_added}_{name.replace('.', '_')}"
+        self._names_given += 1
+        return f"{ADDED}_{self._names_given}_{name.replace('.', '_')}"
 
     # -- one forward pass ----------------------------------------------------------------------------------------------
 
@@ -115,9 +121,21 @@ class Rewire(TorchFunctionMode):
             module.train(self._model.training)
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __enter__(self) -> Self:
+        # Activation checkpointing saves tensors through such hooks, so it is told here instead of computing gradients
+        # of another network than the one that ran.
+        self._no_checkpoints = disable_saved_tensors_hooks(RECOMPUTED)
+        self._no_checkpoints.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        """Raises NotApplicable where the model recomputes activations."""
         self._outputs.clear()  # they would keep the graph of the pass alive
-        super().__exit__(*error)
+        super().__exit__(kind, error, trace)
+        self._no_checkpoints.__exit__(None, None, None)
+        if error is not None and RECOMPUTED in str(error):
+            raise NotApplicable(RECOMPUTED) from error
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None

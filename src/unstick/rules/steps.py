@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from ..observation import Observation
@@ -21,6 +22,9 @@ class LearningRateTooHigh(Rule):
     """Steps overshoot: they change the weights by a tenth and more, and the loss of the very batch that they were
     computed on goes up, although the gradient promised that it would go down.
 
+    The first such step decides. What follows it is no witness: a network whose units were all killed by one step takes
+    small and harmless steps from then on.
+
     Bernstein, Vahdat, Yue and Liu 2020; LeCun, Bottou, Orr and Müller 1998, section 4.6.
     """
 
@@ -29,22 +33,20 @@ class LearningRateTooHigh(Rule):
     reading = "Bernstein, Vahdat, Yue and Liu 2020, On the distance between two neural networks, arXiv:2002.03432"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        if not failed(seen) or any(f.rule == "weights-too-large" for f in earlier):
+        if not (failed(seen) or _ruined(seen)) or any(f.rule == "weights-too-large" for f in earlier):
             return
-        # Only large steps are judged: one that has killed every unit is followed by small ones that change nothing.
-        large = [t for t in seen.traces if (typical_step(t) or 0.0) >= LARGE]
-        over = [t for t in large if _overshoots(t)]
-        if not over or 2 * len(over) < len(large):
+        first = next((t for t in seen.traces if (typical_step(t) or 0.0) >= LARGE), None)
+        if first is None or not _overshoots(first):
             return
-        size = max(typical_step(t) or 0.0 for t in over)
+        size = typical_step(first) or 0.0
         yield Finding(
             self.id,
             Severity.ERROR,
-            f"The learning rate is too high: a step changes a typical weight matrix by {size:.0%} of its size, and in "
-            f"{len(over)} of {len(large)} such steps that were measured the loss of the same batch went up.",
-            evidence={"relative_step": size, "overshooting": len(over), "large": len(large)},
+            f"The learning rate is too high: step {first.step} changed a typical weight matrix by {size:.3g} times its "
+            f"size, and the loss of the batch it was made for went {_outcome(first)}.",
+            evidence={"relative_step": size, "loss": first.loss, "change": first.change, "predicted": first.predicted},
             remedies=("lr(x0.1)", "lr(x0.01)", "lr(x0.001)"),
-            since=over[0].step,
+            since=first.step,
             reading=self.reading,
         )
 
@@ -52,6 +54,18 @@ class LearningRateTooHigh(Rule):
 def _overshoots(trace: Trace) -> bool:
     """The loss of the same batch did not fall (or became NaN) where the gradient said it would."""
     return trace.change is not None and (trace.predicted or 0.0) < 0 and not trace.change < 0
+
+
+def _outcome(trace: Trace) -> str:
+    after = trace.loss + (trace.change or 0.0)
+    return f"up from {trace.loss:.3g} to {after:.3g}" if math.isfinite(after) else "from a number to NaN"
+
+
+def _ruined(seen: Observation) -> bool:
+    """The run made things worse, beyond anything that chance or a slow start does."""
+    learning = seen.learning
+    reference = learning.initial_loss if learning.constant_loss is None else learning.constant_loss
+    return learning.final_loss - learning.initial_loss > 10 * abs(reference)
 
 
 class LearningRateTooLow(Rule):

@@ -112,7 +112,8 @@ class LocalEngine(Engine):
     def _submit(self, job: Any) -> Future[Any]:
         assert self._pool is not None
         with _interrupts_ignored():
-            return self._pool.submit(_work, job)
+            future: Future[Any] = self._pool.submit(_work, job)
+        return future
 
     def _give_up(self, error: BaseException) -> None:
         self.close()

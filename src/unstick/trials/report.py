@@ -15,8 +15,9 @@ from .verdict import Comparison, Verdict, diverged, error_rules, first_attenuati
 class Trial:
     """One remedy beside the unchanged network.
 
-    parts: of how many changes the remedy consists. changes: what it did to the network, in words. compared: the numbers behind the verdict, None where the remedy
-    could not be tried. runs: its observations, one a seed (not part of the JSON).
+    parts: of how many changes the remedy consists. changes: what it did to the network, in words. compared: the
+    numbers behind the verdict, None where the remedy could not be tried. runs: its observations, one a seed (not part
+    of the JSON).
     """
 
     remedy: str

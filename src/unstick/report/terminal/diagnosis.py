@@ -12,6 +12,8 @@ from ..style import NO, SEVERITIES, YES, number, plural
 from .pen import Blocks, Pen
 
 STRIP = 60
+LEAST = 3.0
+"""Decades that fill a bar at the least: a smaller change is drawn small."""
 
 
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
@@ -55,7 +57,7 @@ def gradient(document: Mapping[str, Any], pen: Pen) -> Iterator[RenderableType]:
         return
     first, last = (_place(document["path"][i]) for i in (0, -1))
     yield pen.heading("Gradient norm, from the first hidden operation to the last")
-    yield pen.indented(pen.strip(decades, min(STRIP, pen.width - 4)))
+    yield pen.indented(pen.strip(decades, min(STRIP, pen.width - 4), LEAST))
     yield pen.indented(pen.text(f"{first} … {last}; 1e{min(known):+.0f} to 1e{max(known):+.0f}", "dim"))
     if document["attenuation_decades"] is not None:
         yield from _attribution(document["attenuation_decades"], document["attribution"], pen)
@@ -65,7 +67,7 @@ def _attribution(whole: float, parts: Mapping[str, float], pen: Pen) -> Iterator
     """A bar for each kind of operation; what it loses and what it adds have different colours."""
     verb = "loses" if whole >= 0 else "grows by"
     yield pen.indented(pen.text(f"On its way back it {verb} {abs(whole):.1f} decades (factors of ten):"))
-    largest = max(map(abs, parts.values()), default=0.0) or 1.0
+    largest = max(LEAST, *map(abs, parts.values()))
     grid = Table.grid(padding=(0, 2))
     grid.add_column(overflow="fold")
     grid.add_column(justify="right", overflow="fold")

@@ -26,12 +26,10 @@ class Pen:
     def text(self, words: str, style: str = "") -> Text:
         return Text(spelled(words, self.ascii_only), style=style)
 
-    def sign(self, style: Style) -> Text:
-        return Text(style.sign(self.ascii_only), style=f"bold {style.colour}")
-
     def labelled(self, style: Style, *words: str | tuple[str, str]) -> Text:
         """A sign, then pieces of text, each with a style of its own or none."""
-        line = self.sign(style)
+        line = Text()
+        line.append(style.sign(self.ascii_only), f"bold {style.colour}")
         line.append(" ")
         for piece in words:
             line.append_text(self.text(piece) if isinstance(piece, str) else self.text(*piece))
@@ -65,15 +63,16 @@ class Pen:
             table.add_row(*(self.text(cell) if isinstance(cell, str) else cell for cell in row))
         return table
 
-    def strip(self, values: Sequence[float | None], columns: int) -> Text:
+    def strip(self, values: Sequence[float | None], columns: int, least: float) -> Text:
         """One character for each value, or for each few values where there are more than `columns`: low to high.
 
-        None, which stands for a number that was zero or not finite, is drawn as a blank.
+        The highest bar stands `least` or more above the lowest, so that what hardly differs looks alike. None, which
+        stands for a number that was zero or not finite, is drawn as a blank.
         """
         bars = ASCII_BARS if self.ascii_only else BARS
         known = [value for value in values if value is not None]
         low, high = min(known, default=0.0), max(known, default=0.0)
-        scale = (len(bars) - 1) / (high - low) if high > low else 0.0
+        scale = (len(bars) - 1) / max(high - low, least)
         cells = (_middle(group) for group in _groups(values, columns))
         return Text("".join(" " if cell is None else bars[round((cell - low) * scale)] for cell in cells), style="cyan")
 

@@ -48,6 +48,8 @@ def sentences(trials: Sequence[Mapping[str, Any]], pen: Pen) -> Blocks:
 def recommendation(document: Mapping[str, Any]) -> str:
     """The one line to take home."""
     stopped = "Interrupted; this is what was known by then. " if document.get("interrupted") else ""
+    if not document["trials"]:
+        return stopped + "Nothing was tried: the findings suggest no remedy."
     if document["recommended"] is None:
         return stopped + "None of these changes can be recommended."
     return stopped + f"Recommended: {document['recommended']}"
