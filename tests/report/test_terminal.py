@@ -47,10 +47,10 @@ def test_strip_rises_with_the_gradient_and_attribution_has_signs() -> None:
 
 def test_small_differences_look_small() -> None:
     path = [{**place, "decades": -2.0 + 0.01 * i} for i, place in enumerate(diagnosis()["path"])]
-    parts = {"activation": 0.15, "weights": 0.0, "normalisation": 0.0, "other": 0.0}
-    text = plain(diagnosis(path=path, attenuation_decades=0.15, attribution=parts))
+    parts = {"activation": 0.2, "weights": 0.0, "normalisation": 0.0, "other": 0.0}
+    text = plain(diagnosis(path=path, attenuation_decades=0.2, attribution=parts))
     assert "▁" * 16 in text
-    assert "0.1 lost  ██\n" in text
+    assert "0.2 lost  ██\n" in text
 
 
 def test_only_the_sign_has_the_colour_of_the_sign() -> None:

@@ -88,6 +88,7 @@ class VanishingGradient(Rule):
         still, weights = stuck(trace), weight_steps(trace)
         a, first = state.latest, trace.hidden[0]
         culprit = state.culprit
+        at = _most_at_fault(trace, culprit)
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
         share = (
             f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
@@ -102,8 +103,8 @@ class VanishingGradient(Rule):
             Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, {share}. "
             f"So {consequence}.",
-            module=first.module,
-            source=next((op.source for op in trace.hidden if op.kind == culprit and op.source), first.source),
+            module=at.module,
+            source=at.source,
             cause=cause,
             evidence={
                 "decades": a.decades,
@@ -118,6 +119,13 @@ class VanishingGradient(Rule):
             since=state.since,
             reading=self.reading,
         )
+
+
+def _most_at_fault(trace: Trace, kind: str) -> Operation:
+    """The first operation of this kind, on the line of source that has most of them."""
+    found = [op for op in trace.hidden if op.kind == kind] or list(trace.hidden)
+    lines = [op.source for op in found]
+    return max(found, key=lambda op: lines.count(op.source))
 
 
 def _what(trace: Trace, kind: str) -> str:

@@ -87,6 +87,7 @@ class LocalEngine(Engine):
                 del waiting[index]
                 yield index, result
         except BrokenProcessPool:
+            self._workers = 1  # two at once may have been more than the memory holds
             self._start()
             for index, job in waiting.items():
                 yield index, self._alone(job)
