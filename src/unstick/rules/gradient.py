@@ -84,9 +84,9 @@ class VanishingGradient(Rule):
             return
         state = gradient(seen, DECADES)
         assert state is not None
-        trace = seen.traces[-1]
-        still, weights = stuck(trace), weight_steps(trace)
-        a, first = state.latest, trace.hidden[0]
+        trace, a = state.onset, state.lost
+        still, weights = stuck(seen.traces[-1]), weight_steps(seen.traces[-1])
+        first = trace.hidden[0]
         culprit = state.culprit
         at = _most_at_fault(trace, culprit)
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
@@ -116,7 +116,7 @@ class VanishingGradient(Rule):
                 "relative_step_last": weights[-1][1].relative if weights else None,
             },
             remedies=_remedies_for_vanishing(trace, culprit),
-            since=state.since,
+            since=state.onset.step,
             reading=self.reading,
         )
 
@@ -158,14 +158,13 @@ class ExplodingGradient(Rule):
             return
         state = gradient(seen, GROWTH)
         assert state is not None
-        trace = seen.traces[-1]
-        first: Operation = trace.hidden[0]
+        trace, first = state.onset, state.onset.hidden[0]
         kept = _promise_kept(seen)
         promise = "" if kept is None else f" A step changes the loss by {kept:.0e} of what the gradient promises."
         yield Finding(
             self.id,
             Severity.ERROR,
-            f"The gradient explodes: it grows by {amount(state.latest)} from {trace.hidden[-1].label} back to "
+            f"The gradient explodes: it grows by {amount(state.lost)} from {trace.hidden[-1].label} back to "
             f"{first.label}.{promise}",
             module=first.module,
             source=first.source,
@@ -173,13 +172,13 @@ class ExplodingGradient(Rule):
                 (f.rule for f in earlier if f.rule in ("weights-too-large", "learning-rate-too-high")), state.culprit
             ),
             evidence={
-                "decades": state.latest.decades,
-                "parts": dict(state.latest.parts),
-                "truncated": state.latest.truncated,
+                "decades": state.lost.decades,
+                "parts": dict(state.lost.parts),
+                "truncated": state.lost.truncated,
                 "promise_kept": kept,
             },
             remedies=(fitting_init(trace), "batchnorm", "clip(1.0)+lr(x0.1)"),
-            since=state.since,
+            since=state.onset.step,
             reading=self.reading,
         )
 

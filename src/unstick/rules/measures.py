@@ -26,35 +26,36 @@ def failed(seen: Observation) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Gradient:
-    """How the gradient fares on its way back: at the latest trace where that can be measured.
+    """How the gradient fares on its way back: first, latest, and at the trace from which on it stayed in trouble.
 
-    since: the first step from which on the sign of the trouble (decades above or below zero) stayed the same and the
-    size at least `half` of the latest.
+    onset: the first trace after which the attenuation had the sign of the latest, and at least the size asked for,
+    at every trace; the latest where it has not that size.
     """
 
-    latest: Attenuation
     first: Attenuation
-    since: int
+    latest: Attenuation
+    onset: Trace
+    lost: Attenuation  # at the onset
 
     @property
     def culprit(self) -> Kind:
-        """The kind of operation with the largest part in the latest attenuation, in its own direction."""
-        sign = math.copysign(1.0, self.latest.decades)
-        return max(self.latest.parts, key=lambda kind: sign * self.latest.parts[kind])
+        """The kind of operation with the largest part in the loss at the onset, in its own direction."""
+        sign = math.copysign(1.0, self.lost.decades)
+        return max(self.lost.parts, key=lambda kind: sign * self.lost.parts[kind])
 
 
 def gradient(seen: Observation, beyond: float) -> Gradient | None:
-    """The gradient's fate over all traces. `beyond`: decades; `since` is where they were first passed for good."""
-    series = [(t.step, a) for t in seen.traces if (a := attenuation(t)) is not None]
+    """The gradient's fate over all traces; `beyond`: the size in decades from which on it counts as trouble."""
+    series = [(t, a) for t in seen.traces if (a := attenuation(t)) is not None]
     if not series:
         return None
     latest = series[-1][1]
-    since = series[-1][0]
-    for step, a in reversed(series):
+    onset, lost = series[-1]
+    for trace, a in reversed(series):
         if a.decades * latest.decades <= 0 or abs(a.decades) < beyond:
             break
-        since = step
-    return Gradient(latest, series[0][1], since)
+        onset, lost = trace, a
+    return Gradient(series[0][1], latest, onset, lost)
 
 
 def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
@@ -107,8 +108,3 @@ def span(operations: list[Operation]) -> str:
     if len(operations) == 1:
         return f"in {operations[0].label}"
     return f"in {len(operations)} operations, {operations[0].label} to {operations[-1].label}"
-
-
-def per_layer(decades: float, layers: int) -> float:
-    """Factor per layer that makes `decades` over `layers`."""
-    return 10 ** (decades / max(1, layers))

@@ -28,9 +28,9 @@ class WeightsTooSmall(Rule):
         state = gradient(seen, DECADES)
         if state is None or not vanishes(seen) or state.culprit != "weights":
             return
-        trace = seen.traces[-1]
+        trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
-        lost = state.latest.parts["weights"]
+        lost = state.lost.parts["weights"]
         factor = 10 ** (-lost / max(1, len(weighted)))
         yield Finding(
             self.id,
@@ -41,7 +41,7 @@ class WeightsTooSmall(Rule):
             source=weighted[0].source if weighted else None,
             evidence={"decades": lost, "factor_per_layer": factor, "layers": len(weighted)},
             remedies=(fitting_init(trace), "batchnorm", "residual"),
-            since=state.since,
+            since=state.onset.step,
             reading=self.reading,
         )
 
@@ -62,9 +62,9 @@ class WeightsTooLarge(Rule):
         state = gradient(seen, GROWTH)
         if state is None or not explodes(seen) or state.culprit != "weights" or state.first.decades > -GROWTH:
             return
-        trace = seen.traces[-1]
+        trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
-        gained = -state.latest.parts["weights"]
+        gained = -state.lost.parts["weights"]
         factor = 10 ** (gained / max(1, len(weighted)))
         peak = max((op.forward.peak for op in trace.hidden), default=0.0)
         yield Finding(
@@ -76,7 +76,7 @@ class WeightsTooLarge(Rule):
             source=weighted[0].source if weighted else None,
             evidence={"decades": gained, "factor_per_layer": factor, "layers": len(weighted), "largest_value": peak},
             remedies=(fitting_init(trace), "batchnorm", "init(orthogonal)"),
-            since=state.since,
+            since=state.onset.step,
             reading=self.reading,
         )
 
