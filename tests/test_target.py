@@ -136,7 +136,7 @@ def test_the_packaged_case_is_pickled_by_reference() -> None:
         ("model.py:biuld", "there is no biuld in it; did you mean build?"),
         ("model.py:xyzzy", "there is no xyzzy in it; did you mean network or build or case or named or needs?"),
         ("empty.py:case", "it defines neither a Case nor a function."),
-        ("model.py:count", "is a int, not a Case; wrap it"),
+        ("model.py:count", "is an int, not a Case; wrap it"),
         ("model.py:net", "is a Linear, not a Case; wrap it"),
         ("model.py:Case", "is the class Case, not a Case"),
         ("model.py:needs", "needs arguments (width, depth), but is called without any"),

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import copy
+import dataclasses
+import itertools
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,12 +16,13 @@ from torch.utils.data import DataLoader
 
 from .errors import CaseError
 from .state import random_state, seed_everything, set_random_state
+from .trace.source import describe
 
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 
 
 def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with each tensor in its tuples, lists and dicts replaced; other things stay as they are."""
+    """`value` with each tensor in its tuples, lists, dicts and dataclasses replaced; other things stay as they are."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -25,7 +31,11 @@ def map_tensors(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         return type(value)(map_tensors(v, function) for v in value)
     if isinstance(value, Mapping):
         mapped = {key: map_tensors(v, function) for key, v in value.items()}
-        return mapped if type(value) is dict else type(value)(mapped)  # type: ignore[call-arg]
+        # A subclass of dict may want other arguments (defaultdict does); of other mappings the class is kept.
+        return mapped if isinstance(value, dict) else type(value)(mapped)  # type: ignore[call-arg]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: map_tensors(getattr(value, f.name), function) for f in dataclasses.fields(value) if f.init}
+        return dataclasses.replace(value, **fields)
     return value
 
 
@@ -47,7 +57,9 @@ def split(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
             )
         return (), {k: v for k, v in batch.items() if k != key}, batch[key]
     if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise CaseError("a batch must be (inputs, target) or a dict with a target; for anything else give step=")
+        raise CaseError(
+            f"a batch must be (inputs, target) or a dict with a target, not {_what(batch)}; for others give step="
+        )
     *inputs, target = batch
     if len(inputs) == 1 and isinstance(inputs[0], tuple | list):
         return tuple(inputs[0]), {}, target
@@ -60,10 +72,18 @@ def with_target(batch: Any, function: Callable[[Tensor], Tensor]) -> Any | None:
     """The batch with its target passed through `function`; None where no target tensor can be told."""
     if isinstance(batch, Mapping):
         key = next((k for k in TARGET_KEYS if isinstance(batch.get(k), Tensor)), None)
-        return None if key is None else {**batch, key: function(batch[key])}
+        return None if key is None or not batch[key].dim() else {**batch, key: function(batch[key])}
     if isinstance(batch, tuple | list) and len(batch) >= 2 and isinstance(batch[-1], Tensor) and batch[-1].dim():
         return (*batch[:-1], function(batch[-1]))
     return None
+
+
+def _what(batch: Any) -> str:
+    if isinstance(batch, Tensor):
+        return f"one tensor of shape {tuple(batch.shape)}"
+    if isinstance(batch, tuple | list):
+        return f"a {type(batch).__name__} of {len(batch)}"
+    return f"a {type(batch).__name__}"
 
 
 # -- checks ------------------------------------------------------------------------------------------------------------
@@ -82,7 +102,7 @@ def check_data(data: Any) -> None:
     if is_pair(data):
         _check_pair(*data)
     elif isinstance(data, Iterator):
-        raise CaseError("data is an iterator, which can be read only once: give a function that returns it")
+        raise CaseError("data is an iterator, which can be read only once: give a function that returns a new one")
     elif isinstance(data, Tensor):
         raise CaseError("data is one tensor: give (X, y), a DataLoader, or a function that returns batches")
     elif not callable(data) and not isinstance(data, Iterable):
@@ -99,8 +119,10 @@ def check_data(data: Any) -> None:
 
 
 def _check_pair(inputs: Any, target: Tensor) -> None:
-    parts = tensors(inputs)
-    for part, name in [(p, "X") for p in parts] + [(target, "y")]:
+    for part in inputs.values() if isinstance(inputs, Mapping) else inputs if not isinstance(inputs, Tensor) else ():
+        if not isinstance(part, Tensor) and hasattr(part, "__len__") and not tensors(part):
+            raise CaseError(f"X must hold tensors, not {type(part).__name__}: convert with torch.as_tensor")
+    for part, name in [(p, "X") for p in tensors(inputs)] + [(target, "y")]:
         if part.dim() == 0:
             raise CaseError(f"{name} is a single number: its first axis must hold the samples")
         if len(part) == 0:
@@ -123,16 +145,23 @@ def check_finite(batch: Any, number: int) -> None:
 
 
 def stream(data: Any, batch_size: int, seed: int, device: Any) -> Iterator[Any]:
-    """Batches without end, copied to `device`; their order depends on `seed` alone. Raises CaseError."""
+    """Batches without end, copied to `device`; their order depends on `seed` alone. Raises CaseError.
+
+    Close it, or drop it, to have what belongs to the user's loader put back.
+    """
 
     def ours(t: Tensor) -> Tensor:
         return t.detach().to(device or t.device, copy=True)
 
     source = _drawn(data, batch_size, seed) if is_pair(data) else _own_randomness(data, seed)
-    return (map_tensors(batch, ours) for batch in source)
+    try:
+        for batch in source:
+            yield map_tensors(batch, ours)
+    finally:
+        source.close()
 
 
-def _drawn(data: Any, batch_size: int, seed: int) -> Iterator[Any]:
+def _drawn(data: Any, batch_size: int, seed: int) -> Generator[Any, None, None]:
     """Batches of (X, y), each sample once before any comes again; the rest of an epoch that fills no batch is left."""
     inputs, target = data
     generator = torch.Generator().manual_seed(seed)
@@ -142,26 +171,30 @@ def _drawn(data: Any, batch_size: int, seed: int) -> Iterator[Any]:
         order = torch.randperm(count, generator=generator)
         for start in range(0, count - size + 1, size):
             chosen = order[start : start + size]
-            yield map_tensors(inputs, lambda t, i=chosen: t[i.to(t.device)]), target[chosen.to(target.device)]
+            yield map_tensors((inputs, target), partial(_rows, chosen))
 
 
-def _own_randomness(data: Any, seed: int) -> Iterator[Any]:
+def _rows(chosen: Tensor, t: Tensor) -> Tensor:
+    return t[chosen.to(t.device)]
+
+
+def _own_randomness(data: Any, seed: int) -> Generator[Any, None, None]:
     """Passes over a loader, a list, or what a function returns, one after another, under a random state of its own.
 
     What the training draws in between (dropout, say) must not change which batches come, or two trials of one seed
-    would not see the same ones. A loader's own generator is given back as it was.
+    would not see the same ones. A loader's own generators are given back as they were.
     """
+    generators = _generators(data)
+    before = [generator.get_state() for generator in generators]
     outside = random_state()
-    generator = getattr(data, "generator", None) if isinstance(data, DataLoader) else None
-    before = generator.get_state() if isinstance(generator, torch.Generator) else None
     seed_everything(seed)
-    if before is not None:
-        generator.manual_seed(seed)  # type: ignore[union-attr]
-    source = _passes(data)
+    for generator in generators:
+        generator.manual_seed(seed)
+    source = _passes(_unshared(data))
     try:
         inside = random_state()
         set_random_state(outside)
-        while True:
+        for number in itertools.count():
             outside = random_state()
             set_random_state(inside)
             try:
@@ -169,28 +202,63 @@ def _own_randomness(data: Any, seed: int) -> Iterator[Any]:
             finally:
                 inside = random_state()
                 set_random_state(outside)
+            check_finite(batch, number)
             yield batch
     finally:
-        if before is not None:
-            generator.set_state(before)  # type: ignore[union-attr]
+        source.close()
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
 
 
-def _passes(data: Any) -> Iterator[Any]:
-    while True:
-        try:
+def _generators(data: Any) -> list[torch.Generator]:
+    """The random generators that a loader or its samplers draw from, each once."""
+    if not isinstance(data, DataLoader):
+        return []
+    batch_sampler = data.batch_sampler
+    holders = (data, data.sampler, batch_sampler, getattr(batch_sampler, "sampler", None))
+    found = (getattr(holder, "generator", None) for holder in holders)
+    return list({id(g): g for g in found if isinstance(g, torch.Generator)}.values())
+
+
+def _unshared(data: Any) -> Any:
+    """A loader that keeps its workers keeps one iterator, too, which may be in use: ours is apart from it."""
+    if not isinstance(data, DataLoader) or not data.persistent_workers:
+        return data
+    twin = copy.copy(data)
+    twin._iterator = None
+    return twin
+
+
+def _passes(data: Any) -> Generator[Any, None, None]:
+    for number in itertools.count():
+        with _reading("the data could not be read"):
             batches = data() if callable(data) else data
+            if callable(data) and is_pair(batches):
+                raise CaseError("the function given as data returned (X, y): give these themselves, not a function")
             iterator = iter(batches)
-        except Exception as error:
-            raise CaseError(f"the data could not be read: {type(error).__name__}: {error}") from error
         empty = True
         while True:
-            try:
-                batch = next(iterator)
-            except StopIteration:
+            with _reading("the data failed while it was read"):
+                batch = next(iterator, _END)
+            if batch is _END:
                 break
-            except Exception as error:
-                raise CaseError(f"the data failed while it was read: {type(error).__name__}: {error}") from error
             empty = False
             yield batch
+        if empty and number:
+            raise CaseError("the data yielded batches only once: it must be possible to read it again from the start")
         if empty:
             raise CaseError("the data is empty: it yielded no batch")
+
+
+_END = object()
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Turns what the user's code raises into a CaseError of one line."""
+    try:
+        yield
+    except CaseError:
+        raise
+    except Exception as error:
+        raise CaseError(f"{what}: {describe(error)}") from error

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .batches import check_data, map_tensors, split, stream
+from .batches import check_data, stream
 from .errors import CaseError
+from .loss import Losses, failing, kind_of, predict
+from .loss import check_runs as check_runs
 from .setup import Setup
 from .state import seed_everything
 from .trace.source import constructing
+from .trace.source import describe as describe
 
 
 @dataclass(frozen=True)
@@ -49,22 +52,24 @@ class Case:
 
     def __post_init__(self) -> None:
         if not callable(self.model):
-            raise CaseError(f"model must be an nn.Module or a function that returns one, not {_kind(self.model)}")
+            raise CaseError(f"model must be an nn.Module or a function that returns one, not {kind_of(self.model)}")
         if not isinstance(self.model, nn.Module):
             _check_no_arguments(self.model, "the function given as model")
         if self.loss is not None and self.step is not None:
             raise CaseError("give loss= or step=, not both: step= computes the loss itself")
         for part in ("loss", "step", "metric"):
             if (value := getattr(self, part)) is not None and not callable(value):
-                raise CaseError(f"{part} must be a function, not {_kind(value)}")
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+                raise CaseError(f"{part} must be a function, not {kind_of(value)}")
+            if inspect.isclass(value):
+                raise CaseError(f"{part} is the class {value.__name__}: give an instance of it, {value.__name__}()")
+        if not isinstance(self.batch_size, int) or isinstance(self.batch_size, bool) or self.batch_size < 1:
             raise CaseError(f"batch_size must be a whole number of at least 1, not {self.batch_size!r}")
         optimizer = self.optimizer
         if isinstance(optimizer, torch.optim.Optimizer):
             if not isinstance(self.model, nn.Module):
                 raise CaseError("an optimizer object needs its own model object; give a function of the parameters")
         elif optimizer is not None and not callable(optimizer):
-            raise CaseError(f"optimizer must be a function of the parameters, not {_kind(optimizer)}")
+            raise CaseError(f"optimizer must be a function of the parameters, not {kind_of(optimizer)}")
         check_data(self.data)
 
     @property
@@ -81,45 +86,67 @@ class Case:
         Raises CaseError.
         """
         seed_everything(seed)
-        model, optimizer = self._copies()
+        memo: dict[int, Any] = {}
+        model, optimizer = self._copies(memo)
         for parameter in model.parameters():
             parameter.grad = None
         if not model.training:
             model.train()
-        if device is not None:
-            model.to(device)
         if not any(True for _ in model.parameters()):
             raise CaseError("the model has no parameters, so there is nothing to train")
+        if device is not None:
+            model.to(device)
+            if optimizer is not None:
+                optimizer.load_state_dict(optimizer.state_dict())  # moves what it remembers to where the weights are
         own = {id(p) for p in model.parameters()}
-        separate = self.step is None and self.loss is not None
+        functions = Losses(_apart(self.loss, memo, device), _apart(self.step, memo, device))
+        separate = functions.criterion is not None
         return Setup(
             model=model,
-            loss=self._loss,
+            loss=functions.loss,
             make_optimizer=lambda parameters: self._make_optimizer(optimizer, own, parameters),
-            predict=_predict if separate else None,
-            criterion=self.loss if separate else None,
+            predict=predict if separate else None,
+            criterion=functions.criterion_or_nan if separate else None,
         )
 
     def stream(self, seed: int, device: str | torch.device | None = None) -> Iterator[Any]:
         """Batches without end, on `device`, in an order that depends on `seed` alone. Each tensor is a copy."""
         return stream(self.data, self.batch_size, seed, device)
 
-    def _copies(self) -> tuple[nn.Module, torch.optim.Optimizer | None]:
+    def _copies(self, memo: dict[int, Any]) -> tuple[nn.Module, torch.optim.Optimizer | None]:
         """A model that is ours, and the optimizer that came with it, if one did."""
-        memo: dict[int, Any] = {}
-        if isinstance(self.model, nn.Module):
-            model = _copied(self.model, memo)
-            live = self.optimizer
-            return model, copy.deepcopy(live, memo) if isinstance(live, torch.optim.Optimizer) else None
+        if not isinstance(self.model, nn.Module):
+            return self._made(memo), None
+        model = _copied(self.model, memo)
+        if not isinstance(self.optimizer, torch.optim.Optimizer):
+            return model, None
+        optimizer = _copied_optimizer(self.optimizer, memo)
+        if not _held(optimizer) & {id(p) for p in model.parameters()}:
+            raise CaseError("the optimizer holds none of the model's parameters: build it from model.parameters()")
+        return model, optimizer
+
+    def _made(self, memo: dict[int, Any]) -> nn.Module:
+        """What the factory makes. It may be the same module each time, or share parts: then it is the user's."""
+        made = self._make()
         try:
-            with constructing():
-                made = self.model()
+            return _twin(made, memo)
         except Exception as error:
-            raise CaseError(f"the function given as model failed: {describe(error)}") from error
+            again = self._make()
+            parts = {id(m) for m in made.modules()} | {id(p) for p in made.parameters()}
+            if parts.isdisjoint({id(m) for m in again.modules()} | {id(p) for p in again.parameters()}):
+                return again
+            raise CaseError(
+                f"the function given as model returns parts of one module each time, and that cannot be copied: "
+                f"{describe(error)}; build the model inside the function"
+            ) from error
+
+    def _make(self) -> nn.Module:
+        assert not isinstance(self.model, nn.Module)
+        with failing("the function given as model failed"), constructing():
+            made = self.model()
         if not isinstance(made, nn.Module):
-            raise CaseError(f"the function given as model returned {_kind(made)}, not an nn.Module")
-        # It may be the same module each time, and then it is the user's.
-        return _copied(made, memo), None
+            raise CaseError(f"the function given as model returned {kind_of(made)}, not an nn.Module")
+        return made
 
     def _make_optimizer(
         self, live: torch.optim.Optimizer | None, own: set[int], parameters: list[nn.Parameter]
@@ -131,106 +158,57 @@ class Case:
         if self.optimizer is None:
             return torch.optim.Adam(parameters, lr=1e-3)
         assert not isinstance(self.optimizer, torch.optim.Optimizer)
-        try:
+        with failing("the function given as optimizer failed"):
             made = self.optimizer(parameters)
-        except Exception as error:
-            raise CaseError(f"the function given as optimizer failed: {describe(error)}") from error
         if not isinstance(made, torch.optim.Optimizer):
-            raise CaseError(f"the function given as optimizer returned {_kind(made)}, not a torch.optim.Optimizer")
-        ours = {id(p) for p in parameters}
-        if not any(id(p) in ours for group in made.param_groups for p in group["params"]):
-            raise CaseError("the optimizer does not hold the parameters it was given: build it from its argument")
+            raise CaseError(f"the function given as optimizer returned {kind_of(made)}, not a torch.optim.Optimizer")
+        if _held(made) - {id(p) for p in parameters}:
+            raise CaseError(
+                "the optimizer holds parameters that it was not given: build it from its argument alone, which are the "
+                "parameters of a copy of the model"
+            )
         return made
 
-    def _loss(self, model: nn.Module, batch: Any) -> Tensor:
-        if self.step is not None:
-            return self.step(model, batch)
-        if self.loss is not None:
-            return self.loss(*_predict(model, batch))
-        outputs = model(**batch) if isinstance(batch, Mapping) else model(*split(batch)[0])
-        if not isinstance(getattr(outputs, "loss", None), Tensor):
-            raise CaseError(
-                "the case has neither loss= nor step=, and the model's output has no .loss: give one of them"
-            )
-        loss: Tensor = outputs.loss
-        return loss
+
+def _held(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
-def check_runs(setup: Setup, batch: Any) -> None:
-    """One forward pass, to turn what would fail later into one sentence now. Raises CaseError."""
-    shown = f"a batch of {describe_batch(batch)}"
-    if setup.predict is None:
-        with _failing(f"the training step failed on {shown}"):
-            loss = setup.forward(batch)
-    else:
-        assert setup.criterion is not None
-        with setup.active():
-            with _failing(f"the model failed on {shown}"):
-                outputs, targets = setup.predict(setup.model, batch)
-            with _failing(
-                f"the loss failed on outputs {describe_batch(outputs)} and targets {describe_batch(targets)}"
-            ):
-                loss = setup.criterion(outputs, targets)
-    if not isinstance(loss, Tensor):
-        raise CaseError(f"the loss must be a scalar tensor, not {_kind(loss)}: return the tensor, without .item()")
-    if loss.numel() != 1:
-        raise CaseError(f"the loss must be one number, not a tensor of shape {tuple(loss.shape)}: take its .mean()")
-    if loss.is_complex() or not loss.is_floating_point():
-        raise CaseError(f"the loss must be a real floating-point tensor, not {loss.dtype}")
-    if not loss.requires_grad:
-        raise CaseError(_why_no_gradient(setup.model))
-
-
-def _why_no_gradient(model: nn.Module) -> str:
-    if not any(p.requires_grad for p in model.parameters()):
-        return "every parameter of the model is frozen (requires_grad=False), so nothing can learn: unfreeze some"
-    return (
-        "the loss is not differentiable with respect to the model's parameters: look for .detach(), .item(), argmax, "
-        "torch.no_grad() or NumPy between the model and the loss"
-    )
-
-
-class _failing:
-    """Turns an exception of the user's code into a CaseError that says where it came from."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and not isinstance(error, CaseError):
-            raise CaseError(f"{self._what}: {describe(error)}") from error
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, with the last line of the user's own source that it passed through."""
-    from .trace.source import of_traceback
-
-    message = " ".join(str(error).split()) or "no message"
-    where = of_traceback(error.__traceback__)
-    return f"{type(error).__name__}: {message[:300]}" + (f" ({where})" if where else "")
-
-
-def describe_batch(value: Any) -> str:
-    """A batch in words: shapes and dtypes of its tensors."""
-    found: list[str] = []
-    map_tensors(value, lambda t: found.append(f"{tuple(t.shape)} {str(t.dtype).removeprefix('torch.')}") or t)
-    return ", ".join(found) or _kind(value)
-
-
-def _predict(model: nn.Module, batch: Any) -> tuple[Any, Any]:
-    args, kwargs, target = split(batch)
-    return model(*args, **kwargs), target
+def _twin(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    # A scripted module copies its tensors by operations, which must not be recorded: parameters have no history.
+    with torch.no_grad():
+        twin = copy.deepcopy(model, memo)
+    for parameter, original in zip(twin.parameters(), model.parameters(), strict=True):
+        parameter.requires_grad_(original.requires_grad)
+    return twin
 
 
 def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
-        return copy.deepcopy(model, memo)
+        return _twin(model, memo)
     except Exception as error:
         raise CaseError(
             f"the model cannot be copied, so it would be changed: {describe(error)}; give a function that builds it"
         ) from error
+
+
+def _copied_optimizer(live: torch.optim.Optimizer, memo: dict[int, Any]) -> torch.optim.Optimizer:
+    """A copy that holds the copied parameters. Pickling, and so copying, leaves out what L-BFGS keeps beside them."""
+    twin = copy.deepcopy(live, memo)
+    for name, value in vars(live).items():
+        # A function here is bound to the live optimizer (schedulers put a counting `step` on it).
+        if name not in vars(twin) and not callable(value):
+            setattr(twin, name, copy.deepcopy(value, memo))
+    return twin
+
+
+def _apart(function: Any, memo: dict[int, Any], device: str | torch.device | None) -> Any:
+    """A loss that is a module has parameters and buffers of its own, which are the user's: take a copy."""
+    if not isinstance(function, nn.Module):
+        return function
+    with failing("the loss cannot be copied, so it would be changed"):
+        twin = copy.deepcopy(function, memo)
+    return twin if device is None else twin.to(device)
 
 
 def _check_no_arguments(function: Callable[..., Any], what: str) -> None:
@@ -249,7 +227,3 @@ def _check_no_arguments(function: Callable[..., Any], what: str) -> None:
 def _function_name(function: Any) -> str:
     name = getattr(function, "__name__", type(function).__name__)
     return "case" if name == "<lambda>" else str(name)
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"

@@ -33,6 +33,7 @@ class Demo(Report):
         trials = answer.pop("trials")
         return {
             "schema": "unstick/demo/1",
+            "interrupted": self.interrupted,
             "diagnosis": self.diagnosis.to_dict(),
             "trials": trials,
             "answer": answer,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,17 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batches import with_target
+from .batches import tensors, with_target
+from .constant import Outputs, average, constant_losses, finite, numbers
+from .errors import CaseError
+from .intervals import t_interval
 from .observation import Learning
 from .setup import Setup
-from .intervals import t_interval
+from .trace.source import describe
 
 CONFIDENCE = 0.99
 SMALLEST_EFFECT = 0.01
 """A loss within 1 % of the constant predictor's has not left it. As a share of that loss it does not depend on the
 number of classes or on the unit of the targets."""
 SHUFFLES = 16
-Z_USED = 4.0  # standard deviations between the true and the shuffled targets' loss: one in 30,000 by chance
+Z_USED = 4.0  # standard deviations, estimated from 16 values: by chance less than once in a thousand
 
 
 class Examiner:
@@ -30,163 +34,127 @@ class Examiner:
     """
 
     def __init__(self, setup: Setup, batches: Sequence[Any], metric: Callable[[Any, Any], float] | None) -> None:
-        self._setup, self._batches, self._metric = setup, batches, metric
+        self._setup, self._batches = setup, batches
+        # A metric that is a module (torchmetrics) counts what it sees, and is the user's.
+        self._metric = copy.deepcopy(metric) if isinstance(metric, torch.nn.Module) else metric
         self._initial = self._losses(batches)
+        if metric is not None:  # a metric that fails should not do so at the end of the run
+            with buffers_kept(setup.model), torch.no_grad():
+                self._score(self._outputs(batches[:1]))
 
     def conclude(self, steps: int) -> tuple[Learning, float | None]:
         """What the network has learned since the examiner was made, and the case's metric."""
         with buffers_kept(self._setup.model), torch.no_grad():
-            outputs = self._outputs()
-            final = self._losses(self._batches)
+            outputs = self._outputs(self._batches)
+            final = self._losses(self._batches) if outputs is None else self._compared(outputs)
             shuffled = self._shuffled(outputs)
+            metric = self._score(outputs)
         constant = None if outputs is None else constant_losses(outputs, self._setup.criterion)
         reference = self._initial if constant is None else constant
         gaps = [r - f for r, f in zip(reference, final, strict=True)]
         low, high = t_interval(gaps, CONFIDENCE) if all(map(math.isfinite, gaps)) else (-math.inf, math.inf)
-        needed = SMALLEST_EFFECT * abs(_mean(reference))
-        mean_final = _mean(final)
-        uses_input, drop = _uses_input(mean_final, shuffled)
-        learns = low > 0 and _mean(gaps) >= needed
+        needed = SMALLEST_EFFECT * abs(average(reference))
+        mean_final = average(final)
+        uses_input, drop = _uses_input(mean_final, shuffled, outputs)
+        learns = low > 0 and average(gaps) >= needed
         if constant is None and not learns and uses_input:
             # Without outputs there is no constant predictor; a network that had converged before the run began shows
             # it by what it loses when its targets are shuffled.
             learns = drop >= SMALLEST_EFFECT * abs(mean_final + drop)
         learning = Learning(
             learns=learns,
-            initial_loss=_mean(self._initial),
+            initial_loss=average(self._initial),
             final_loss=mean_final,
-            constant_loss=None if constant is None else _mean(constant),
+            constant_loss=None if constant is None else average(constant),
             below=(low, high),
             steps=steps,
             uses_input=uses_input,
         )
-        return learning, self._score(outputs)
+        return learning, metric
 
     def _losses(self, batches: Sequence[Any]) -> list[float]:
         with buffers_kept(self._setup.model), torch.no_grad():
-            return torch.stack([self._setup.forward(batch).detach().float() for batch in batches]).tolist()
+            return numbers([self._setup.forward(batch) for batch in batches])
 
-    def _outputs(self) -> list[tuple[Any, Any]] | None:
+    def _outputs(self, batches: Sequence[Any]) -> Outputs | None:
         predict = self._setup.predict
         if predict is None:
             return None
         with self._setup.active():
-            return [predict(self._setup.model, batch) for batch in self._batches]
+            return [predict(self._setup.model, batch) for batch in batches]
 
-    def _shuffled(self, outputs: list[tuple[Any, Any]] | None) -> list[float]:
-        """Mean loss with the targets shuffled between samples, several times; empty where it cannot be done."""
+    def _compared(self, outputs: Outputs) -> list[float]:
+        """Loss per batch of outputs against targets."""
+        criterion = self._setup.criterion
+        assert criterion is not None
+        with self._setup.active():
+            return numbers([criterion(out, target) for out, target in outputs])
+
+    def _shuffled(self, outputs: Outputs | None) -> list[float]:
+        """Mean loss with the targets shuffled between samples, several times; empty where it cannot be done.
+
+        Where the outputs are there, it is these very outputs that meet the shuffled targets: a second forward pass
+        could differ from them by more than the shuffling does (dropout).
+        """
         generator = torch.Generator().manual_seed(0)
+        moved = False
 
         def mix(target: Tensor) -> Tensor:
-            return target[torch.randperm(len(target), generator=generator).to(target.device)]
+            nonlocal moved
+            mixed = target[torch.randperm(len(target), generator=generator).to(target.device)]
+            moved = moved or not torch.equal(mixed, target)
+            return mixed
 
-        if outputs is not None:
+        if outputs is None:
+            if any(with_target(batch, lambda t: t) is None for batch in self._batches):
+                return []
+            rounds = [self._losses([with_target(batch, mix) for batch in self._batches]) for _ in range(SHUFFLES)]
+        else:
             if not all(isinstance(target, Tensor) and target.dim() for _, target in outputs):
                 return []
-            criterion = self._setup.criterion
-            assert criterion is not None
-            rounds = [[criterion(out, mix(target)).detach() for out, target in outputs] for _ in range(SHUFFLES)]
-            return [torch.stack(losses).mean().item() for losses in rounds]
-        if any(with_target(batch, lambda t: t) is None for batch in self._batches):
-            return []
-        return [_mean(self._losses([with_target(batch, mix) for batch in self._batches])) for _ in range(SHUFFLES)]
+            rounds = [self._compared([(out, mix(target)) for out, target in outputs]) for _ in range(SHUFFLES)]
+        return [average(losses) for losses in rounds] if moved else []
 
-    def _score(self, outputs: list[tuple[Any, Any]] | None) -> float | None:
-        if outputs is None or self._metric is None:
+    def _score(self, outputs: Outputs | None) -> float | None:
+        """The metric, averaged over the batches; None where there is none, or the network has diverged."""
+        if outputs is None or self._metric is None or not all(finite(out) for out, _ in outputs):
             return None
-        return _mean([float(self._metric(out, target)) for out, target in outputs])
+        try:
+            return average([float(self._metric(out, target)) for out, target in outputs])
+        except Exception as error:
+            raise CaseError(f"the metric failed: {describe(error)}") from error
 
 
-def _uses_input(loss: float, shuffled: list[float]) -> tuple[bool | None, float]:
+def _uses_input(loss: float, shuffled: list[float], outputs: Outputs | None) -> tuple[bool | None, float]:
     """Whether the true targets fit better than shuffled ones, and by how much on average."""
     if not shuffled or not math.isfinite(loss):
         return None, 0.0
-    drop = _mean(shuffled) - loss
+    drop = average(shuffled) - loss
     if not math.isfinite(drop):
         return None, 0.0
     scatter = math.sqrt(sum((s - loss - drop) ** 2 for s in shuffled) / (len(shuffled) - 1))
+    if scatter == 0 and (drop != 0 or (outputs is not None and _any_differ(outputs))):
+        return None, 0.0  # shuffling does always the same, or nothing to outputs that do differ: the loss is no judge
     return drop > Z_USED * scatter and drop > 1e-3 * abs(loss), drop
 
 
-# -- the best constant predictor ---------------------------------------------------------------------------------------
-
-
-def constant_losses(outputs: Sequence[tuple[Any, Any]], criterion: Any) -> list[float] | None:
-    """Loss per batch of the best output that is the same for every sample; None where outputs are no tensors.
-
-    The constant is fitted to these very batches, so it is as good as a constant can be. It keeps to the range that
-    the network's own outputs keep to: a softmax output competes with a constant distribution, not with numbers that
-    no softmax could give. For outputs with more than two axes it is the same at every position, too.
-    """
-    if not all(isinstance(out, Tensor) and out.is_floating_point() for out, _ in outputs):
-        return None
-    sample = torch.cat([out.detach() for out, _ in outputs]) if outputs[0][0].dim() else None
-    if sample is None or not bool(sample.isfinite().all()):
-        return None
-    start = sample.mean(0, keepdim=True)
-    units = 1 if sample.dim() >= 4 else sample.dim() - 1
-    for axis in range(1, sample.dim()):
-        if axis != units:
-            start = start.mean(axis, keepdim=True)
-    squash, unsquash = _range(sample, units)
-    parameter = unsquash(start).double().clone().requires_grad_()
-
-    def loss(free: Tensor) -> Tensor:
-        constant = squash(free).to(sample.dtype)
-        return torch.stack([criterion(constant.expand_as(out), target) for out, target in outputs])
-
-    best = _minimise(parameter, loss)
-    return None if best is None else best.tolist()
-
-
-def _range(sample: Tensor, units: int) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
-    """A map from free numbers onto the range that the outputs keep to, and its inverse."""
-    inside = bool((sample >= 0).all() and (sample <= 1).all())
-    if sample.dim() > 1 and sample.shape[units] > 1:
-        if inside and torch.allclose(sample.sum(units), torch.ones(()).to(sample), atol=1e-3):
-            return (lambda free: free.softmax(units)), (lambda p: p.clamp(min=1e-6).log())
-        if bool((sample <= 0).all()) and torch.allclose(sample.exp().sum(units), torch.ones(()).to(sample), atol=1e-3):
-            return (lambda free: free.log_softmax(units)), (lambda p: p)
-    if inside:
-        return torch.sigmoid, (lambda p: p.clamp(1e-6, 1 - 1e-6).logit())
-    return (lambda free: free), (lambda p: p)
-
-
-def _minimise(parameter: Tensor, losses: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """The lowest losses that L-BFGS comes across; where the loss refuses a value, what was found before."""
-    best: list[Tensor] = []
-    optimizer = torch.optim.LBFGS([parameter], max_iter=60, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        values = losses(parameter)
-        mean = values.mean()
-        mean.backward()
-        if bool(mean.isfinite()) and (not best or mean < best[0].mean()):
-            best[:] = [values.detach().clone()]
-        return mean
-
-    try:
-        optimizer.step(closure)
-    except (RuntimeError, ValueError, IndexError):
-        pass  # a loss may raise on values outside its range; what was found so far stands
-    return best[0] if best else None
+def _any_differ(outputs: Outputs) -> bool:
+    """Whether some output is not the same for all samples."""
+    return any(not torch.equal(t, t[:1].expand_as(t)) for out, _ in outputs for t in tensors(out) if t.dim())
 
 
 class buffers_kept:
     """Puts a model's buffers (running averages and the like) back when it ends."""
 
     def __init__(self, model: torch.nn.Module) -> None:
-        self._buffers = list(model.buffers())
+        self._places = [(m, name, b) for m in model.modules() for name, b in m._buffers.items() if b is not None]
 
     def __enter__(self) -> None:
-        self._saved = [b.detach().clone() for b in self._buffers]
+        self._saved = [b.detach().clone() for _, _, b in self._places]
 
     def __exit__(self, *_: Any) -> None:
         with torch.no_grad():
-            for buffer, saved in zip(self._buffers, self._saved, strict=True):
-                buffer.copy_(saved)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+            for (module, name, buffer), saved in zip(self._places, self._saved, strict=True):
+                module._buffers[name] = buffer  # it may have been replaced rather than changed
+                if 0 not in buffer.stride():  # an expanded tensor cannot be written to, not even by the model
+                    buffer.copy_(saved)

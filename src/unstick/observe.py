@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +21,7 @@ from .remedies.base import Remedy
 from .setup import Anatomy, Setup
 from .state import preserved, random_state, seed_everything, set_random_state
 from .trace.record import Recorder, record
-from .trace.statistics import StepMeter
+from .trace.statistics import Move, StepMeter, fetch, move
 from .trace.types import ParameterStep, Trace
 
 Progress = Callable[[str, int, int], None]
@@ -172,26 +173,27 @@ class _Run:
         _clear(self._weights)
         before_forward = random_state()
         trace = self._recorder.record(self.setup, batch, step)
-        meter = StepMeter(self._weights)
+        meter = StepMeter(self._weights, self._recorder.workspace)
         self._step(batch)
-        moves = meter.numbers()
+        loss, (numbers,) = fetch(self._loss_again(batch, before_forward), meter.measured())
+        moves = {i: move(row) for i, row in numbers.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
         return replace(
             trace,
             parameters=tuple(
                 _parameter_step(p, name, moves.get(i), name in matrices) for i, (name, p) in enumerate(self._parameters)
             ),
-            change=self._loss_again(batch, before_forward) - trace.loss,
-            predicted=sum(row[6] for row in moves.values()),
+            change=loss - trace.loss,
+            predicted=sum(m.product for m in moves.values()),
         )
 
-    def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> float:
+    def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> Tensor:
         """The loss of the same batch after the step, under the same random draws as before it."""
         now = random_state()
         set_random_state(state)
         try:
             with buffers_kept(self.setup.model), torch.no_grad():
-                return self.setup.forward(batch).item()
+                return self.setup.forward(batch)
         finally:
             set_random_state(now)
 
@@ -200,19 +202,23 @@ class _Run:
             source.close()  # type: ignore[attr-defined]
 
 
-def _parameter_step(p: nn.Parameter, name: str, row: list[float] | None, matrix: bool) -> ParameterStep:
-    """`row`: as `trace.statistics` gives it for a parameter with a gradient. `matrix`: its rows are units."""
-    w, w_rel, g, g_rel, d, d_rel, _, alike = row or [0.0] * 8
+def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool) -> ParameterStep:
+    """`moved`: None for a parameter without a gradient. `matrix`: its rows are units."""
     return ParameterStep(
         name=name,
         shape=tuple(p.shape),
-        norm=w * w_rel,
-        gradient=None if row is None else g * g_rel,
-        step=d * d_rel,
-        resolution=torch.finfo(p.dtype).eps if p.is_floating_point() else 0.0,
-        symmetric=matrix and bool(alike),
+        norm=moved.weight if moved else 0.0,
+        gradient=moved.gradient if moved else None,
+        step=moved.step if moved else 0.0,
+        resolution=_resolution(p.dtype),
+        symmetric=matrix and moved is not None and moved.alike,
         trainable=p.requires_grad,
     )
+
+
+@functools.cache
+def _resolution(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
 
 
 def _clear(parameters: Iterable[nn.Parameter]) -> None:

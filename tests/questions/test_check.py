@@ -148,5 +148,5 @@ def test_a_question_of_ones_own_from_file_to_answer(tmp_path):
 
 
 def test_a_question_without_a_target_needs_a_case():
-    with pytest.raises(QuestionError, match="which case"):
+    with pytest.raises(QuestionError, match="names no target of its own"):
         check(Question("title", (Statement(1, "text", ("relu",)),)))

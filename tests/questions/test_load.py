@@ -109,5 +109,5 @@ def test_a_file_that_is_not_there_or_cannot_be_read(tmp_path):
     with pytest.raises(QuestionError, match="cannot be read"):
         load(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(QuestionError, match="cannot be read"):
+    with pytest.raises(QuestionError, match="not text in UTF-8"):
         load(tmp_path / "binary.toml")

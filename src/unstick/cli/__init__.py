@@ -17,7 +17,14 @@ from .output import Output
 __all__ = ["BROKEN", "FOUND", "INTERRUPTED", "OK", "WRONG", "cli", "main"]
 
 
-@click.group(invoke_without_command=True)
+class _InOrder(click.Group):
+    """Lists its commands in the order in which a newcomer needs them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, invoke_without_command=True)
 @click.version_option(__version__, prog_name="unstick")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -49,10 +56,11 @@ def main(arguments: list[str] | None = None) -> int:
     cli, "ask", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", html_file="unstick-demo.html"
 )
 def demo(output: Output, ask: bool, **options: Any) -> int:
-    """Tell the whole story on a deep sigmoid network that does not learn.
+    """Tell the whole story on a network that does not learn.
 
-    Finds what is wrong, tries four proposals beside the unchanged network, and says which of them hold. Also writes
-    an HTML report: unstick-demo.html, unless --html says otherwise.
+    The network is deep and made of sigmoids. Finds what is wrong with it, tries four proposals beside the unchanged
+    network, and says which of them hold: about a minute in all. Also writes an HTML report: unstick-demo.html, unless
+    --html says otherwise.
 
     \b
     unstick demo
@@ -72,9 +80,10 @@ def demo(output: Output, ask: bool, **options: Any) -> int:
 @command(cli, "json", "html", "steps", "seed", "budget", "device")
 @click.argument("target")
 def diagnose(output: Output, target: str, **options: Any) -> int:
-    """Watch TARGET train for a short while and say what is wrong, where, and why.
+    """Say what keeps TARGET from learning, where, and why.
 
-    The exit status is 1 where something keeps the network from learning.
+    Watches a copy of the network train for a short while. TARGET is file.py:name or package.module:name, and names an
+    unstick.Case or a function that returns one. The exit status is 1 where something keeps the network from learning.
 
     \b
     unstick diagnose model.py:case
@@ -94,10 +103,19 @@ def diagnose(output: Output, target: str, **options: Any) -> int:
 @click.argument("target")
 @click.argument("remedies", nargs=-1, metavar="[REMEDY]...")
 def try_(output: Output, target: str, remedies: tuple[str, ...], **options: Any) -> int:
-    """Train TARGET with and without each REMEDY, and give each a verdict.
+    """Train TARGET with and without each REMEDY, and compare.
 
     Both start from the same seeds and see the same batches. Without a REMEDY, those that the findings suggest are
-    tried. `unstick remedies` lists them; several joined by + are one change.
+    tried. `unstick remedies` lists them; several joined by + are one change. TARGET is as for `unstick diagnose`.
+
+    \b
+    The verdict on a remedy:
+      fixes it        the network learns, did not before, and the cause is gone
+      helps           the loss falls, and the network learns
+      no effect       the loss stays, or falls in a network that still does not learn
+      harms           the loss rises, or the training diverges
+      inconclusive    these runs cannot tell
+      not applicable  the remedy does not fit the network
 
     \b
     unstick try model.py:case
@@ -115,10 +133,11 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], **options: Any)
 @command(cli, "target", "ask", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device")
 @click.argument("question", default="kaylee")
 def check(output: Output, question: str, target: str | None, ask: bool, **options: Any) -> int:
-    """Judge the statements of QUESTION by measurement, and print the numbers of those that hold.
+    """Say which statements of QUESTION hold, by measurement.
 
-    QUESTION is a TOML file, or kaylee (the default), which comes with the package. A statement holds where its change
-    helps and the reason that it gives is true as measured.
+    QUESTION is a TOML file, or kaylee (the default), which comes with the package. Each statement names a change, and
+    may give a reason for it. It holds where the change helps and the reason is true as measured; the last line names
+    those that hold.
 
     \b
     unstick check

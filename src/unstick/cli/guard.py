@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from ..errors import UnstickError
+from ..errors import CaseError, UnstickError
 from .options import options
 from .output import Output
 
@@ -33,8 +36,9 @@ def command(
         @functools.wraps(body)
         def guarded(debug: bool, **arguments: Any) -> int:
             shown = {key: arguments.pop(key) for key in SHOWN if key in arguments}
-            shown["html_file"] = shown.get("html_file") or html_file
-            return _guard(lambda: body(Output.checked(**shown), **arguments), debug)
+            if shown.get("html_file") is None:
+                shown["html_file"] = html_file
+            return _guard(lambda: body(Output.checked(**shown), **arguments), arguments.get("target"), debug)
 
         return group.command(name=name or body.__name__)(options(*names, *ALWAYS)(guarded))
 
@@ -47,8 +51,9 @@ def run(group: click.Group, arguments: list[str] | None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character gets a ?, not an exception
     try:
-        status = group.main(arguments, prog_name="unstick", standalone_mode=False)
-        sys.stdout.flush()
+        with _termination_as_interrupt():
+            status = group.main(arguments, prog_name="unstick", standalone_mode=False)
+            sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "unstick"
         return _wrong(f"{error.format_message().rstrip('.')}. See '{path} --help'.")
@@ -62,21 +67,38 @@ def run(group: click.Group, arguments: list[str] | None) -> int:
     return status if isinstance(status, int) else OK
 
 
-def _guard(work: Callable[[], int], debug: bool) -> int:
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM, which `timeout` and cluster schedulers send, acts like Ctrl-C: workers end, what is known stays.
+
+    Only the main thread may set this; elsewhere nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _guard(work: Callable[[], int], target: str | None, debug: bool) -> int:
+    """Runs a command. target: what it is about, to be named in errors about the case."""
     try:
         return work()
-    except UnstickError as error:
-        if debug:
-            traceback.print_exc()
-        return _wrong(str(error))
     except KeyboardInterrupt:
         return _interrupted()
     except (click.ClickException, BrokenPipeError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if debug:
             traceback.print_exc()
-        return _broken(error)
+        if isinstance(error, CaseError) and target:
+            return _wrong(f"{target}: {error}")
+        if isinstance(error, UnstickError):
+            return _wrong(str(error))
+        return _failed(error, target) or _broken(error)
 
 
 def _wrong(message: str) -> int:
@@ -89,7 +111,21 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _broken(error: Exception) -> int:
+def _failed(error: BaseException, target: str | None) -> int | None:
+    """Where the exception came through the user's own code, says so; None where it did not."""
+    if "torch" not in sys.modules:  # then none of that code has run
+        return None
+    from ..case import describe
+    from ..trace.source import of_traceback
+
+    if of_traceback(error.__traceback__) is None:
+        return None
+    return _wrong(
+        f"{target or 'the case'} failed while it was running: {describe(error)}. --debug shows the traceback."
+    )
+
+
+def _broken(error: BaseException) -> int:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{frame.filename}:{frame.lineno}"
     _say(f"a bug in unstick: {type(error).__name__}: {error} ({where}). Please report it; --debug shows the traceback.")

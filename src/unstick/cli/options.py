@@ -11,10 +11,39 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not (0.0 < value < math.inf):
-        raise click.BadParameter(f"{value:g} is not a number of seconds above 0.", context, parameter)
-    return value
+class Whole(click.ParamType):  # type: ignore[type-arg]  # click makes it generic from 8.2 on
+    """A whole number from `least` to `most`, with a complaint in plain words."""
+
+    name = "whole number"
+
+    def __init__(self, least: int, most: int | None = None) -> None:
+        self._least, self._most = least, most
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number", parameter, context)
+        if number < self._least:
+            self.fail(f"{number} is too small; it must be at least {self._least}", parameter, context)
+        if self._most is not None and number > self._most:
+            self.fail(f"{number} is too large; it must be at most {self._most}", parameter, context)
+        return number
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A duration above zero."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        if not 0.0 < seconds < math.inf:
+            self.fail(f"{value} is not a number of seconds above 0", parameter, context)
+        return seconds
 
 
 OPTIONS: dict[str, Decorator] = {
@@ -22,16 +51,27 @@ OPTIONS: dict[str, Decorator] = {
     "ask": click.option(
         "--ask", is_flag=True, help="Ask for your answer first, such as 2,3; then measure and compare."
     ),
-    "json": click.option("--json", "json_file", metavar="FILE", help="Write JSON; - is standard output, alone."),
-    "html": click.option("--html", "html_file", metavar="FILE", help="Write an HTML page."),
-    "steps": click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Training steps of each run."),
-    "seeds": click.option("--seeds", type=click.IntRange(min=2), metavar="N", help="Runs of each change, at least 2."),
-    "seed": click.option(
-        "--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N", help="Of the first run.  [default: 0]"
+    "json": click.option(
+        "--json", "json_file", metavar="FILE", help="Write the result as JSON; - prints it, and nothing else."
     ),
-    "budget": click.option("--budget", type=float, callback=_seconds, metavar="SECONDS", help="Time for everything."),
-    "workers": click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes to run in."),
-    "device": click.option("--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps ..."),
+    "html": click.option("--html", "html_file", metavar="FILE", help="Write the result as an HTML page."),
+    "steps": click.option("--steps", type=Whole(1), metavar="N", help="Training steps of each run.  [default: 300]"),
+    "seeds": click.option(
+        "--seeds",
+        type=Whole(2),
+        metavar="N",
+        help="Runs of each change, each from another random seed.  [default: 3, up to 8 until it is settled]",
+    ),
+    "seed": click.option(
+        "--seed", type=Whole(0, 2**31 - 1), default=0, metavar="N", help="Random seed of the first run.  [default: 0]"
+    ),
+    "budget": click.option("--budget", type=Seconds(), metavar="SECONDS", help="Time for everything; then stop."),
+    "workers": click.option(
+        "--workers", type=Whole(1), metavar="N", help="Processes to run in.  [default: as many as the work is worth]"
+    ),
+    "device": click.option(
+        "--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps.  [default: where the model is]"
+    ),
     "quiet": click.option("--quiet", is_flag=True, help="Show the result and nothing else: no progress, no notes."),
     "no-color": click.option("--no-color", is_flag=True, help="No colours; so does the variable NO_COLOR."),
     "debug": click.option("--debug", is_flag=True, help="Show the traceback of an error."),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import CaseError, OutputError
+from ..errors import OutputError
 from ..report import files
 from ..report.progress import progress
 
@@ -37,6 +37,8 @@ class Output:
         if made.json_file is not None and made.json_file == made.html_file:
             raise OutputError(f"--json and --html both name {made.json_file}; give them different names.")
         for option, name in made._files():
+            if not name:
+                raise OutputError(f"{option} needs the name of a file; it was given an empty one.")
             files.check(option, name)
         return made
 
@@ -49,7 +51,7 @@ class Output:
         """The command's `options` as keyword arguments for the library, with something to show the progress with.
 
         Until the end, what the user's code prints does not reach standard output if that is to be JSON.
-        Raises CaseError for a device that this machine does not have.
+        Raises click.BadParameter for a device that this machine does not have.
         """
         with files.reserved_output() if self.json_only else nullcontext(), progress(self.quiet) as advance:
             _check_device(options.get("device"))
@@ -105,4 +107,5 @@ def _check_device(name: str | None) -> None:
         torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = textwrap.shorten(str(error).split(". ")[0].rstrip("."), 160, placeholder=" ...")
-        raise CaseError(f"--device {name} cannot be used here ({reason}); leave it out for the CPU.") from error
+        message = f"{name!r} cannot be used here ({reason}); leave it out for the CPU"
+        raise click.BadParameter(message, click.get_current_context(), param_hint="'--device'") from error

@@ -13,10 +13,10 @@ from .load import Claim, Question, Statement
 
 @dataclass(frozen=True, slots=True)
 class ClaimJudged:
-    """What was said to be wrong with the unchanged network, and whether it is."""
+    """What was said to be wrong with the unchanged network, and whether it is; None where nothing was measured."""
 
     claim: Claim
-    holds: bool
+    holds: bool | None
     explanation: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +80,10 @@ class Answer(Report):
         return self.trials.target
 
     @property
+    def interrupted(self) -> bool:
+        return self.trials.interrupted
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """The ids of the statements that hold."""
         return tuple(judged.statement.id for judged in self.statements if judged.holds)
@@ -98,7 +102,7 @@ class Answer(Report):
                 "asked": self.asked,
                 "statements": [judged.to_dict() for judged in self.statements],
                 "trials": self.trials.to_dict(),
-                "interrupted": self.trials.interrupted,
+                "interrupted": self.interrupted,
             }
         )
         return document

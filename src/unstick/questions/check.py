@@ -37,7 +37,9 @@ def check(
     """
     asked = question if isinstance(question, Question) else load(question)
     if case is None and asked.target is None:
-        raise QuestionError("the question names no target of its own: say which case it is about")
+        raise QuestionError(
+            'the question names no target of its own: give it one (target = "file.py:name"), or name a case (--target)'
+        )
     trials = try_remedies(
         case if case is not None else load_target(str(asked.target)),
         list(dict.fromkeys(remedy for statement in asked.statements for remedy in statement.remedies)),
@@ -103,6 +105,8 @@ def _explain(shown: Sequence[Trial], reasons: Sequence[Judged | None]) -> str:
 def _claim(claim: Claim, trials: TrialReport) -> ClaimJudged:
     """Whether most runs of the unchanged network show what the claim says, as an error."""
     found = [error_rules(run) for run in trials.baseline]
+    if not found:
+        return ClaimJudged(claim, None, "The unchanged network was not measured.")
     times = sum(claim.rule in rules for rules in found)
     others = ", ".join(dict.fromkeys(rule for rules in found for rule in rules if rule != claim.rule))
     text = f"{claim.rule} is found with {times} of {len(found)} seeds" + (f", besides {others}." if others else ".")

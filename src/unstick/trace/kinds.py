@@ -84,7 +84,7 @@ INPLACE_POSITION: Mapping[str, int] = {
 
 def is_inplace(raw: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
     """Whether a call named `raw` overwrites its first argument."""
-    if raw.endswith("_") and not raw.endswith("__"):
+    if raw == "__setitem__" or (raw.endswith("_") and not raw.endswith("__")):  # `x += y` arrives as `add_`
         return True
     if kwargs.get("inplace") is True:
         return True

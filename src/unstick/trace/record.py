@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,16 +17,20 @@ from torch.overrides import TorchFunctionMode
 from ..setup import Setup
 from . import statistics
 from .attribution import trunk
-from .kinds import ACTIVATIONS, NORMALISATIONS, OPAQUE, PRODUCTS, SHAPE_ONLY, WEIGHTED, is_inplace
+from .kinds import ACTIVATIONS, NORMALISATIONS, OPAQUE, PRODUCTS, SHAPE_ONLY, WEIGHTED, Flat, is_inplace
 from .sites import SiteCounter
 from .source import caller, of_module
 from .statistics import Out
 from .types import Forward, Kind, Operation, Site, Trace
+from .workspace import Workspace
 
 # Asked of tensors all the time, and never part of the signal.
 SILENT = frozenset("__get__ __set__ dim size numel is_contiguous stride item tolist __len__ register_hook".split())
 # What these make is the same for every batch; other tensors that appear from nowhere are taken for data.
 CONSTANTS = frozenset("zeros ones full empty arange linspace logspace eye".split())
+LAST = 1 << 10  # as an axis: the last one
+Place = tuple[str | None, str | None, nn.Module | None]  # path and source of a module, and the module to keep its id
+OUTSIDE: Place = (None, None, None)
 UNMEASURED = Forward(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
@@ -54,6 +59,40 @@ class _Call:
     site: Site | None
 
 
+class _Function(NamedTuple):
+    """What the name of a torch function tells. raw: with the underscore of in-place forms. silent, hidden: no
+    operation of its own. product: weighted where a factor is a parameter. units: the axis of units, if it is known."""
+
+    raw: str
+    name: str
+    silent: bool
+    hidden: bool
+    kind: Kind
+    product: bool
+    units: int | None
+    flat: Flat | None
+
+
+@functools.cache
+def _function(raw: str) -> _Function:
+    name = raw if raw.endswith("__") else raw.rstrip("_")
+    kind: Kind = "other"
+    if name in ACTIVATIONS:
+        kind = "activation"
+    elif name in NORMALISATIONS:
+        kind = "normalisation"
+    elif name in WEIGHTED:
+        kind = "weights"
+    units = None
+    if name.startswith("conv"):
+        units = 1
+    elif name in WEIGHTED or name in PRODUCTS or name == "layer_norm":
+        units = LAST
+    silent = raw in SILENT
+    hidden = silent or name in SHAPE_ONLY
+    return _Function(raw, name, silent, hidden, kind, name in PRODUCTS, units, ACTIVATIONS.get(name))
+
+
 class Recorder(TorchFunctionMode):
     """Sees every torch function that is called while it is active, and the modules that are running.
 
@@ -69,6 +108,7 @@ class Recorder(TorchFunctionMode):
         self._own_names = {id(p): name for name, p in self._parameters}
         self._fixed = [*(p for _, p in self._parameters), *model.buffers()]
         self._sites = SiteCounter(model)
+        self.workspace = Workspace()
 
     def record(self, setup: Setup, batch: Any, step: int) -> Trace:
         """See `record`."""
@@ -83,7 +123,8 @@ class Recorder(TorchFunctionMode):
 
     def _reset(self) -> None:
         self._sites.reset()
-        self._running: list[tuple[str | None, nn.Module]] = []
+        self._running: list[Place] = []
+        self._places: dict[int, Place] = {}
         # Tensors that do not depend on the data: parameters, buffers, and what was computed from nothing else.
         self._static: dict[int, Tensor] = {id(t): t for t in self._fixed}
         self._calls: list[_Call] = []
@@ -91,8 +132,8 @@ class Recorder(TorchFunctionMode):
         self._visible: set[Any] = set()  # every node that a call we saw has made
         self._touched: set[str] = set()
         self._uncovered: dict[str, None] = {}  # as an ordered set
-        self._forwards = statistics.forward_collector()
-        self._backwards = statistics.backward_collector()
+        self._forwards = statistics.forward_collector(self.workspace)
+        self._backwards = statistics.backward_collector(self.workspace)
         self._inputs = statistics.input_collector()
         self._input_shapes: dict[int, tuple[int, ...]] = {}
 
@@ -111,76 +152,99 @@ class Recorder(TorchFunctionMode):
                 handle.remove()
 
     def _enter(self, module: nn.Module, _: Any) -> None:
-        self._running.append((self._paths.get(id(module)), module))
+        place = self._places.get(id(module))
+        if place is None:
+            place = self._places[id(module)] = (self._paths.get(id(module)), of_module(module), module)
+        self._running.append(place)
 
     def _leave(self, *_: Any) -> None:
         self._running.pop()
+
+    # What follows runs once for each torch function call, between operations of the network that fill the cache with
+    # other things, so it is written for speed: facts that depend on a name alone are looked up, inputs walked once.
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        raw = getattr(func, "__name__", "")
-        name = raw if raw.endswith("__") else raw.rstrip("_")
-        site = self._sites.see(name, args, kwargs)
-        if raw in SILENT:
+        function = _function(getattr(func, "__name__", ""))
+        site = self._sites.see(function.name, args, kwargs)
+        inputs = _tensors(args, kwargs)
+        if function.silent:
             out = func(*args, **kwargs)
             if isinstance(out, Tensor):  # weight.T, x.grad
-                self._follow(name, _tensors(args, kwargs), (out,))
+                self._made((out,), self._look(function, inputs))
             return out
-        if is_inplace(raw, args, kwargs):
+        if is_inplace(function.raw, args, kwargs):
             self._forwards.flush()
-        inputs = _tensors(args, kwargs)
-        for t in inputs:
-            if t.grad_fn is not None and t.grad_fn not in self._visible and name not in SHAPE_ONLY:
-                what = f"{t.grad_fn.name()}: made by code that torch's function calls do not pass through"
-                self._uncovered[what] = None
+        signal = self._look(function, inputs)
         out = func(*args, **kwargs)
-        value = args[0] if raw == "__setitem__" else out
+        value = args[0] if function.raw == "__setitem__" else out
         outputs = (value,) if isinstance(value, Tensor) else tuple(_tensors((value,), {}))
-        if outputs and self._follow(name, inputs, outputs) and name not in SHAPE_ONLY:
-            self._add(name, inputs, outputs[0], site)
+        if outputs:
+            node = self._made(outputs, signal)
+            if node is not None and not function.hidden:
+                self._add(function, inputs, outputs[0], node, site)
         return out
 
-    def _follow(self, name: str, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> bool:
-        """Keep track of where outputs come from; whether they carry the signal and get a gradient."""
-        self._visible.update(t.grad_fn for t in outputs if t.grad_fn is not None)
-        self._touched.update(self._own_names[id(t)] for t in inputs if id(t) in self._own_names)
-        if all(id(t) in self._static for t in inputs) if inputs else name in CONSTANTS:
-            self._static.update((id(t), t) for t in outputs)
-            return False
+    def _look(self, function: _Function, inputs: list[Tensor]) -> bool:
+        """Whether what is made from these inputs depends on the data."""
+        signal = not inputs and function.name not in CONSTANTS
+        for t in inputs:
+            if (own := self._own_names.get(id(t))) is not None:
+                self._touched.add(own)
+            if id(t) in self._static:
+                continue
+            signal = True
+            node = t.grad_fn
+            if node is not None and node not in self._visible and not function.hidden:
+                what = f"{node.name()}: made by code that torch's function calls do not pass through"
+                self._uncovered[what] = None
+        return signal
+
+    def _made(self, outputs: tuple[Tensor, ...], signal: bool) -> Any:
+        """Keep track of where outputs come from; the node of the first if it carries the signal and gets a gradient."""
+        for t in outputs:
+            if (node := t.grad_fn) is not None:
+                self._visible.add(node)
+            if not signal:
+                self._static[id(t)] = t
         value = outputs[0]
+        if not signal:
+            return None
         self._static.pop(id(value), None)
         node = value.grad_fn
         # A node that is known already: a function gave back what it was given.
-        return node is not None and node not in self._nodes and value.is_floating_point()
+        return node if node not in self._nodes and value.is_floating_point() else None
 
-    def _add(self, name: str, inputs: list[Tensor], value: Tensor, site: Site | None) -> None:
-        index = len(self._calls)
-        path, module = self._running[-1] if self._running else (None, None)
-        own = [self._own_names[id(t)] for t in inputs if id(t) in self._own_names]
-        node = value.grad_fn
+    def _add(self, function: _Function, inputs: list[Tensor], value: Tensor, node: Any, site: Site | None) -> None:
+        index, name = len(self._calls), function.name
+        path, source, _ = self._running[-1] if self._running else OUTSIDE
         parents = self._behind(node)
-        kind = self._kind(name, inputs)
-        units = self._unit_axis(name, value, parents)
-        source = (of_module(module) if module is not None else None) or caller()
-        parameter = own[0] if own else self._sites.parameter if kind == "weights" else None
+        kind = function.kind
+        if function.product and any(id(t) in self._static and t.requires_grad for t in inputs):
+            kind = "weights"
         shape = tuple(value.shape)
-        self._calls.append(_Call(path, name, kind, source, shape, units, parents, parameter, site))
+        units = self._unit_axis(function, len(shape), parents)
+        own = next((self._own_names[id(t)] for t in inputs if id(t) in self._own_names), None)
+        parameter = self._sites.parameter if own is None and kind == "weights" else own
+        self._calls.append(_Call(path, name, kind, source or caller(), shape, units, parents, parameter, site))
         self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
         if shape:
-            self._measure(index, name, inputs, value, units)
+            self._measure(index, function.flat, inputs, value, units)
         node.register_prehook(partial(self._came_back, index, value.output_nr))
         if kind == "weights" and not parents:
             self._entered(index, name, inputs)
 
-    def _measure(self, index: int, name: str, inputs: list[Tensor], value: Tensor, units: int) -> None:
-        flat = ACTIVATIONS.get(name)
-        if flat is not None and flat.by_input and inputs[0] is value:
-            flat = None  # overwritten
-        self._forwards.add(index, Out(value, units, flat, inputs[0] if flat is not None and flat.by_input else None))
+    def _measure(self, index: int, flat: Flat | None, inputs: list[Tensor], value: Tensor, units: int) -> None:
+        if flat is None or not flat.by_input:
+            self._forwards.add(index, Out(value, units, flat))
+        elif inputs[0] is value:  # overwritten
+            self._forwards.add(index, Out(value, units))
+        else:
+            self._forwards.add(index, Out(value, units, flat, inputs[0]))
 
     def _entered(self, index: int, name: str, inputs: list[Tensor]) -> None:
         """Data comes in here."""
@@ -194,26 +258,14 @@ class Recorder(TorchFunctionMode):
         if gradient is not None:
             self._backwards.add(index, gradient)
 
-    def _kind(self, name: str, inputs: list[Tensor]) -> Kind:
-        if name in ACTIVATIONS:
-            return "activation"
-        if name in NORMALISATIONS:
-            return "normalisation"
-        if name in WEIGHTED:
-            return "weights"
-        if name in PRODUCTS and any(id(t) in self._static and t.requires_grad for t in inputs):
-            return "weights"
-        return "other"
-
-    def _unit_axis(self, name: str, value: Tensor, parents: tuple[int, ...]) -> int:
+    def _unit_axis(self, function: _Function, dimensions: int, parents: tuple[int, ...]) -> int:
         """Along which axis units lie: channels of a convolution and what follows it, features of anything else."""
-        last = max(0, value.dim() - 1)
-        if name.startswith("conv"):
-            return min(1, last)
-        if name in WEIGHTED or name in PRODUCTS or name == "layer_norm":
-            return last
-        inherited = (self._calls[p].unit_axis for p in parents if len(self._calls[p].shape) == value.dim())
-        return next(inherited, 1 if value.dim() >= 4 else last)
+        if function.units is not None:
+            return max(0, min(function.units, dimensions - 1))
+        for p in parents:
+            if len(self._calls[p].shape) == dimensions:
+                return self._calls[p].unit_axis
+        return 1 if dimensions >= 4 else max(0, dimensions - 1)
 
     def _behind(self, node: Any) -> tuple[int, ...]:
         """The nearest recorded operations behind a node of the autograd graph."""
@@ -235,7 +287,8 @@ class Recorder(TorchFunctionMode):
 
     def _trace(self, loss: Tensor, step: int) -> Trace:
         """Everything that was seen, as numbers. After the backward pass."""
-        forwards, backwards = self._forwards.numbers(), self._backwards.numbers()
+        collectors = (self._forwards, self._backwards, self._inputs)
+        value, (forwards, backwards, signals) = statistics.fetch(loss, *(c.measured() for c in collectors))
         operations = tuple(
             Operation(
                 index=i,
@@ -248,20 +301,20 @@ class Recorder(TorchFunctionMode):
                 parents=call.parents,
                 parameter=call.parameter,
                 site=call.site,
-                forward=statistics.forward(forwards[i]) if i in forwards else UNMEASURED,
+                forward=statistics.forward(forwards[i], call.shape) if i in forwards else UNMEASURED,
                 backward=statistics.backward(backwards[i]) if i in backwards else None,
             )
             for i, call in enumerate(self._calls)
         )
         node = loss.grad_fn
         ends = (self._nodes[node],) if node in self._nodes else self._behind(node)
-        inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in self._inputs.numbers().items()]
+        inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in signals.items()]
         for name, parameter in self._parameters:
             if parameter.grad is not None and name not in self._touched:
                 self._uncovered[f"{name}: got a gradient through a call that was not seen"] = None
         return Trace(
             step=step,
-            loss=loss.item(),
+            loss=value,
             operations=operations,
             path=trunk(operations, ends),
             inputs=tuple(inputs),

@@ -11,12 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 ATTRIBUTE = "_unstick_source"
-_PACKAGE = str(Path(__file__).parents[1])
-_CASES = os.path.join(_PACKAGE, "cases")  # the cases that come with the package are written as users write theirs
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def _folder(path: str | Path) -> str:
+    """With a separator at the end, so that no folder whose name merely begins alike is taken for it."""
+    return os.path.join(path, "")
+
+
+_PACKAGE = _folder(Path(__file__).parents[1])
+_CASES = _folder(Path(_PACKAGE) / "cases")  # the cases that come with the package are written as users write theirs
+_LIBRARIES = tuple(
+    {_folder(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    | {_folder(Path(torch.__file__).parent)}
+)
+_INSTALLED = ("site-packages", "dist-packages")
 
 
 @functools.cache
@@ -25,7 +37,7 @@ def _is_users(filename: str) -> bool:
         return False
     if filename.startswith(_PACKAGE):
         return filename.startswith(_CASES)
-    return not filename.startswith(_LIBRARIES) and "site-packages" not in filename
+    return not filename.startswith(_LIBRARIES) and not any(name in filename for name in _INSTALLED)
 
 
 @functools.cache
@@ -85,3 +97,10 @@ def of_traceback(traceback: Any) -> str | None:
             found = f"{_short(filename)}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, with the last line of the user's own source that it passed through."""
+    message = " ".join(str(error).split()) or "no message"
+    where = of_traceback(error.__traceback__)
+    return f"{type(error).__name__}: {message[:300]}" + (f" ({where})" if where else "")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
+from loky import as_completed
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 Task = Callable[[Any], Any]
@@ -81,11 +82,11 @@ class LocalEngine(Engine):
             return
         waiting = dict(enumerate(jobs))
         try:
-            futures = [(index, self._submit(job)) for index, job in waiting.items()]
-            for index, future in futures:
+            indices = {self._submit(job): index for index, job in waiting.items()}
+            for future in as_completed(indices):  # not in order, so that an interrupt loses only what still runs
                 result = future.result()
-                del waiting[index]
-                yield index, result
+                del waiting[indices[future]]
+                yield indices[future], result
         except BrokenProcessPool:
             self._workers = 1  # two at once may have been more than the memory holds
             self._start()
@@ -94,7 +95,8 @@ class LocalEngine(Engine):
 
     def close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=True, kill_workers=True)
+            with _interrupts_ignored():  # who presses Ctrl-C twice must not leave processes behind
+                self._pool.shutdown(wait=True, kill_workers=True)
 
     def _alone(self, job: Any) -> Any:
         """After a process died, the job that killed it is found by running those that are left one at a time."""

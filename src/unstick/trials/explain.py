@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from ..report.style import number
 from .verdict import Comparison, restored
 
 
@@ -29,14 +30,16 @@ def outcome(seen: Comparison) -> str:
         case "open":
             text = f"After {seen.seeds} seeds the change in loss is still not settled ({change}); {learned}."
         case "within":
-            text = f"The loss stays at {new:.3g} ({change}), within {seen.margin:.2g} of the unchanged one; {learned}."
+            text = (
+                f"The loss stays at {number(new)} ({change}), within {seen.margin:.2g} of the unchanged one; {learned}."
+            )
         case "above":
-            text = f"The loss rises from {old:.3g} to {new:.3g} ({change}); {learned}."
+            text = f"The loss rises from {number(old)} to {number(new)} ({change}); {learned}."
         case "below" if seen.learns[1]:
-            text = f"The loss falls from {old:.3g} to {new:.3g} ({change}); {learned}."
+            text = f"The loss falls from {number(old)} to {number(new)} ({change}); {learned}."
         case _:
             text = (
-                f"The loss falls from {old:.3g} to {new:.3g} ({change}), yet the network does not learn: "
+                f"The loss falls from {number(old)} to {number(new)} ({change}), yet the network does not learn: "
                 f"its answers are no better than one that ignores the input ({learned})."
             )
     return text + (f" Not counted in the loss: {_diverged(seen)}." if any(seen.diverged) else "")

@@ -16,6 +16,7 @@ from ..remedies import parse
 from ..remedies.base import Compose, Remedy
 from ..report.progress import Progress
 from ..rules import find
+from ..trace.source import of_traceback
 from .engines import Engine, InProcess, LocalEngine, Lost
 from .explain import explain
 from .report import Trial, TrialReport
@@ -84,7 +85,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A remedied network that could not be run: a sentence that says why."""
+    """A network that could not be run, with a remedy or without: a sentence that says why."""
 
     reason: str
 
@@ -242,10 +243,12 @@ def _trial(case: Case, device: str | None, job: Job) -> Result:
         seen = observe(case, remedy=job.remedy, steps=job.steps, seed=job.seed, budget=left or NO_LIMIT, device=device)
     except (CaseError, NotApplicable) as error:
         return Failure(str(error))
-    except Exception as error:
-        if job.remedy is None:
+    except (Exception, SystemExit) as error:
+        if job.remedy is not None:
+            return Failure(f"With this change the network fails: {describe(error)}")
+        if of_traceback(error.__traceback__) is None:
             raise
-        return Failure(f"With this change the network fails: {describe(error)}")
+        return Failure(f"it failed while it was running: {describe(error)}")
     complete = seen.learning.steps == job.steps or diverged(seen) or not job.whole
     return seen if complete else OutOfTime()
 

@@ -23,7 +23,9 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
         yield from _statement(statement, pen)
     yield ""
     if document.get("interrupted"):
-        yield pen.text("Interrupted: statements without enough runs are not settled.", "yellow")
+        yield pen.text("Interrupted; this is what was known by then.", "yellow")
+    if open_ := [s["id"] for s in document["statements"] if not _settled(s)]:
+        yield pen.text(f"Not settled by these runs: {listed(open_)}", "yellow")
     textbook = [s["id"] for s in document["statements"] if s["textbook"]]
     if any(s["textbook"] is not None for s in document["statements"]):
         yield pen.text(f"A textbook would say: {listed(textbook)}", "dim")
@@ -43,7 +45,8 @@ def _claim(claim: Mapping[str, Any], pen: Pen) -> Blocks:
 
 
 def _statement(statement: Mapping[str, Any], pen: Pen) -> Blocks:
-    yield pen.labelled(style_of(statement["holds"]), (f"{statement['id']}. {statement['text']}", "bold"))
+    holds = statement["holds"] if _settled(statement) else None
+    yield pen.labelled(style_of(holds), (f"{statement['id']}. {statement['text']}", "bold"))
     yield pen.indented(_verdicts(statement, pen))
     yield pen.indented(pen.text(statement["explanation"]))
     if statement.get("reading"):
@@ -52,13 +55,18 @@ def _statement(statement: Mapping[str, Any], pen: Pen) -> Blocks:
 
 def _verdicts(statement: Mapping[str, Any], pen: Pen) -> Text:
     """Two verdicts, since a change may help for another reason than the one given."""
-    helps = style_of(statement["helps"])
+    helps = style_of(statement["helps"] if _settled(statement) else None)
     line = pen.labelled(helps, "the change helps: ", (helps.word, helps.colour))
     if statement["reason"] is not None:
         true = style_of(statement["reason_holds"])
         line.append("   ")
         line.append_text(pen.labelled(true, "the reason is true: ", (true.word, true.colour)))
     return line
+
+
+def _settled(statement: Mapping[str, Any]) -> bool:
+    """Whether the runs told if its change helps."""
+    return bool(statement["verdict"] != "inconclusive")
 
 
 def _compared(asked: Sequence[int], measured: Sequence[int], pen: Pen) -> Text:

@@ -11,6 +11,10 @@ from rich.table import Table
 from ..style import NO, SEVERITIES, YES, number, plural
 from .pen import Blocks, Pen
 
+_NOTHING = {
+    True: "Nothing wrong was found.",
+    False: "None of the rules says why. More --steps may tell; `unstick try` compares changes.",
+}
 STRIP = 60
 LEAST = 3.0
 """Decades that fill a bar at the least: a smaller change is drawn small."""
@@ -23,7 +27,7 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
         yield ""
         yield from _finding(finding, pen)
     if not document["findings"]:
-        yield pen.indented(pen.text("Nothing wrong was found."))
+        yield pen.indented(pen.text(_NOTHING[document["learning"]["learns"]]))
     if document.get("path"):
         yield ""
         yield from gradient(document, pen)
@@ -42,7 +46,11 @@ def headline(document: Mapping[str, Any], pen: Pen) -> RenderableType:
     name = (document["target"], "bold")
     moved = f"in {steps} the loss went from {number(seen['initial_loss'])} to {number(seen['final_loss'])}"
     constant = seen["constant_loss"]
-    beside = f"; the best answer that ignores the input has {number(constant)}" if constant is not None else ""
+    beside = (
+        f"; the best answer that ignores the input would have a loss of {number(constant)}"
+        if constant is not None
+        else ""
+    )
     ignores = " Shuffling the targets makes no difference: the network ignores its input."
     verb = " learns: " if seen["learns"] else " does not learn: "
     tail = ignores if seen["uses_input"] is False else ""
@@ -103,7 +111,9 @@ def _place(place: Mapping[str, Any]) -> str:
 def _details(finding: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if finding["cause"]:
         yield "because of", finding["cause"]
-    measured = ", ".join(f"{name} {_shown(value)}" for name, value in finding["evidence"].items() if _is_single(value))
+    measured = ", ".join(
+        f"{name.replace('_', ' ')} {_shown(value)}" for name, value in finding["evidence"].items() if _is_single(value)
+    )
     if measured:
         yield "measured", measured
     if finding["remedies"]:

@@ -11,20 +11,30 @@ from ..style import VERDICTS, number, plural
 from .pen import Blocks, Pen
 
 COLUMNS = ("change", "verdict", "loss", "learns", "decades lost")
+WIDE = 66
+"""Characters that all columns need; narrower, only the first three are drawn."""
+
+LOSS = "loss: after training, mean over the seeds."
+DECADES = "decades lost: how many times the gradient shrinks by a factor of ten on its way back to the first layer."
 
 
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     """The table, a sentence or two for each change, the recommendation."""
     yield from table(document, pen)
-    yield from sentences(document["trials"], pen)
+    if document["trials"]:
+        yield ""
+        yield from sentences(document["trials"], pen)
     yield ""
     yield from conclusion(document, pen)
 
 
 def table(document: Mapping[str, Any], pen: Pen) -> Blocks:
-    """One row for each change. The last column says how many decades the gradient loses on its way back."""
+    """One row for each change, what the columns mean, and what is wrong with the unchanged network."""
     yield pen.heading(f"Changes tried on {document['target']}, each beside the unchanged network")
-    yield pen.table(COLUMNS, [_unchanged(document["baseline"]), *(_row(trial, pen) for trial in document["trials"])])
+    rows = [_unchanged(document["baseline"]), *(_row(trial, pen) for trial in document["trials"])]
+    shown = len(COLUMNS) if pen.width >= WIDE else 3
+    yield pen.table(COLUMNS[:shown], [row[:shown] for row in rows])
+    yield pen.text(f"{LOSS} {DECADES}" if shown == len(COLUMNS) else LOSS, "dim")
     if found := document["baseline"].get("findings"):
         yield pen.text(f"Found in the unchanged network: {', '.join(found)}.", "dim")
 
@@ -47,12 +57,25 @@ def sentences(trials: Sequence[Mapping[str, Any]], pen: Pen) -> Blocks:
 
 def recommendation(document: Mapping[str, Any]) -> str:
     """The one line to take home."""
+    verdicts = {trial["verdict"] for trial in document["trials"]}
+    if document.get("interrupted") and verdicts <= {"inconclusive"}:
+        return "Interrupted before anything was settled."
     stopped = "Interrupted; this is what was known by then. " if document.get("interrupted") else ""
-    if not document["trials"]:
-        return stopped + "Nothing was tried: the findings suggest no remedy."
-    if document["recommended"] is None:
-        return stopped + "None of these changes can be recommended."
-    return stopped + f"Recommended: {document['recommended']}"
+    if document["recommended"] is not None:
+        return stopped + f"Recommended: {document['recommended']}"
+    if not verdicts:
+        return _nothing_to_try(document["baseline"])
+    if verdicts == {"inconclusive"}:
+        return "These runs do not settle it: give them more --steps or --seeds."
+    return stopped + "None of these changes can be recommended."
+
+
+def _nothing_to_try(baseline: Mapping[str, Any]) -> str:
+    seen = "the network learns, and" if baseline["learns"] else "the network does not learn, but"
+    return (
+        f"Nothing to try: {seen} no finding suggests a change. "
+        "To compare changes anyway, name them; `unstick remedies` lists them."
+    )
 
 
 def _unchanged(baseline: Mapping[str, Any]) -> Sequence[str | Text]:
