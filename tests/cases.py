@@ -163,9 +163,7 @@ WELL: tuple[Builder, ...] = (
 
 
 def kaylee_like(depth: int = 40, activation: Callable[[], nn.Module] = nn.Sigmoid) -> Case:
-    return digits_case(
-        lambda: dense(depth, activation, nn.init.kaiming_normal_, bias=nn.init.normal_), f"deep-{depth}"
-    )
+    return digits_case(lambda: dense(depth, activation, nn.init.kaiming_normal_, bias=nn.init.normal_), f"deep-{depth}")
 
 
 def sigmoid_default() -> Case:

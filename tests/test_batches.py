@@ -130,7 +130,7 @@ class Graph:
     name: str
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - as users write them
+Point = namedtuple("Point", "x y")
 
 
 @pytest.mark.parametrize(

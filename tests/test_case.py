@@ -196,7 +196,9 @@ def test_submodules_in_eval_mode_stay_so() -> None:
 
 def test_the_dry_run_leaves_no_trace_on_the_copy() -> None:
     def normed() -> nn.Module:
-        return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.utils.parametrizations.spectral_norm(nn.Linear(5, 3)))
+        return nn.Sequential(
+            nn.Linear(4, 5), nn.BatchNorm1d(5), nn.utils.parametrizations.spectral_norm(nn.Linear(5, 3))
+        )
 
     setup = Case(normed, (X, Y), F.cross_entropy).fresh(0)
     before = copy.deepcopy(setup.model.state_dict())
@@ -291,7 +293,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "arrays": (lambda: run(data=(X.numpy(), Y.numpy())), "not ndarray and ndarray: convert with torch.as_tensor"),
     "array and tensor": (lambda: run(data=(X.numpy(), Y)), "convert with torch.as_tensor"),
     "array among tensors": (lambda: run(TwoInputs, ((X, X.numpy()), Y)), "X must hold tensors, not ndarray"),
-    "array in a dict": (lambda: run(TwoInputs, ({"left": X, "right": X.numpy()}, Y)), "X must hold tensors, not ndarray"),
+    "array in a dict": (
+        lambda: run(TwoInputs, ({"left": X, "right": X.numpy()}, Y)),
+        "X must hold tensors, not ndarray",
+    ),
     "iterator": (lambda: run(data=batches()), "iterator, which can be read only once"),
     "function of one iterator": (lambda: run(data=Once(), steps=30), "it must be possible to read it again"),
     "function of a pair": (lambda: run(data=lambda: (X, Y)), "returned (X, y): give these themselves"),
@@ -312,7 +317,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "wrong target shape": (lambda: run(data=(X, X)), "the loss failed on outputs (8, 3) float32 and targets (8, 4)"),
     "loss is not reduced": (lambda: run(loss=lambda o, y: o), "not a tensor of shape (8, 3): take its .mean()"),
     "loss is a number": (lambda: run(loss=lambda o, y: F.cross_entropy(o, y).item()), "without .item()"),
-    "loss is an int tensor": (lambda: run(loss=lambda o, y: o.argmax(1).sum()), "floating-point tensor, not torch.int64"),
+    "loss is an int tensor": (
+        lambda: run(loss=lambda o, y: o.argmax(1).sum()),
+        "floating-point tensor, not torch.int64",
+    ),
     "loss is detached": (lambda: run(lambda: Detached(4, 3)), "not differentiable"),
     "everything is frozen": (lambda: run(frozen), "every parameter of the model is frozen"),
     "backward fails": (lambda: run(lambda: Overwrites(4, 3)), "the backward pass failed: RuntimeError: one of the"),
@@ -372,7 +380,7 @@ def test_building_a_model_draws_from_the_seed_alone() -> None:
     def drawing() -> nn.Module:
         model = net()
         with torch.no_grad():
-            model[0].weight.fill_(random.random() + np.random.rand())  # noqa: NPY002 - the global state is the point
+            model[0].weight.fill_(random.random() + np.random.rand())
         return model
 
     case = Case(drawing, (X, Y), F.cross_entropy)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 
-import cases
 import pytest
 from torch import nn
 
+import cases
 from unstick import TrialReport, check, try_remedies
 
 

@@ -18,7 +18,7 @@ from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
 from .observation import Observation
 from .remedies.base import Remedy
-from .setup import Anatomy, Setup
+from .setup import Anatomy
 from .state import preserved, random_state, seed_everything, set_random_state
 from .trace.record import Recorder, record
 from .trace.statistics import Move, StepMeter, fetch, move

@@ -33,7 +33,10 @@ def test_finding_says_what_where_since_when_why_and_what_to_try() -> None:
 def test_headline_compares_with_the_best_constant_answer() -> None:
     text = squeezed(plain(diagnosis()))
     assert "model.py:case does not learn: in 100 steps the loss went from 2.69 to 2.31" in text
-    assert "the best answer that ignores the input would have a loss of 2.30. Shuffling the targets makes no difference" in text
+    assert (
+        "the best answer that ignores the input would have a loss of 2.30. Shuffling the targets makes no difference"
+        in text
+    )
 
 
 def test_strip_rises_with_the_gradient_and_attribution_has_signs() -> None:

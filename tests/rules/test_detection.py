@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-import cases
 import pytest
 
+import cases
 from unstick.diagnose import Diagnosis, diagnose
 from unstick.rules import RULES, Severity
 

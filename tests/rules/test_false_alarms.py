@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cases
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import cases
 from unstick.case import Case
 from unstick.diagnose import diagnose
 
@@ -82,7 +82,10 @@ def large_inputs_behind_a_norm() -> Case:
     """unscaled-inputs: rms of a thousand, taken care of by the first layer."""
     x, y = cases.digits()
     return Case(
-        lambda: nn.Sequential(nn.BatchNorm1d(64), cases.dense(2, nn.ReLU)), (x * 1000, y), F.cross_entropy, name="norm-first"
+        lambda: nn.Sequential(nn.BatchNorm1d(64), cases.dense(2, nn.ReLU)),
+        (x * 1000, y),
+        F.cross_entropy,
+        name="norm-first",
     )
 
 

@@ -69,9 +69,7 @@ def load(source: str | Path) -> Question:
             f"there is no question file {source}; give a path, or one that is in the package: {_packaged()}"
         ) from None
     except OSError as error:
-        raise QuestionError(
-            f"the question file {source} cannot be read: {error.strerror}; name a TOML file"
-        ) from None
+        raise QuestionError(f"the question file {source} cannot be read: {error.strerror}; name a TOML file") from None
     except UnicodeDecodeError:
         raise QuestionError(f"the question file {source} is not text in UTF-8, as TOML has to be") from None
 

@@ -101,7 +101,8 @@ class VanishingGradient(Rule):
         yield Finding(
             self.id,
             Severity.ERROR,
-            f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, {share}. "
+            f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
+            f"{share}. "
             f"So {consequence}.",
             module=at.module,
             source=at.source,

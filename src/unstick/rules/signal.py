@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import ONE_SIDED, TWO_SIDED, activations, failed, fitting_init, first_difference, span
+from .measures import ONE_SIDED, TWO_SIDED, activations, failed, first_difference, fitting_init, span
 
 FLAT_EVERYWHERE = 0.9  # of one layer's entries
 FLAT_TYPICAL = 0.5  # of the median layer's

@@ -54,24 +54,96 @@ ACTIVATIONS: Mapping[str, Flat | None] = {
 }
 
 WEIGHTED = frozenset(
-    "linear bilinear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d embedding embedding_bag "
-    "gru lstm rnn_tanh rnn_relu gru_cell lstm_cell rnn_tanh_cell rnn_relu_cell multi_head_attention_forward".split()
+    [
+        "linear",
+        "bilinear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "embedding",
+        "embedding_bag",
+        "gru",
+        "lstm",
+        "rnn_tanh",
+        "rnn_relu",
+        "gru_cell",
+        "lstm_cell",
+        "rnn_tanh_cell",
+        "rnn_relu_cell",
+        "multi_head_attention_forward",
+    ]
 )
 # Weighted only where one factor is a parameter; between two signals (attention scores) they are "other".
-PRODUCTS = frozenset("matmul __matmul__ __rmatmul__ mm bmm mv addmm addbmm baddbmm einsum tensordot inner".split())
+PRODUCTS = frozenset(
+    [
+        "matmul",
+        "__matmul__",
+        "__rmatmul__",
+        "mm",
+        "bmm",
+        "mv",
+        "addmm",
+        "addbmm",
+        "baddbmm",
+        "einsum",
+        "tensordot",
+        "inner",
+    ]
+)
 
 NORMALISATIONS = frozenset(
-    "batch_norm layer_norm group_norm instance_norm rms_norm local_response_norm normalize".split()
+    ["batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize"]
 )
 
 # The steps inside these calls are not seen one by one.
-OPAQUE = frozenset("gru lstm rnn_tanh rnn_relu multi_head_attention_forward".split())
+OPAQUE = frozenset(["gru", "lstm", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"])
 
 # Same numbers, other shape or dtype: the backward pass walks through them, so they need no record of their own.
 SHAPE_ONLY = frozenset(
-    "view reshape flatten unflatten transpose permute t squeeze unsqueeze contiguous chunk split unbind swapaxes "
-    "movedim clone to float double half bfloat16 type_as expand expand_as detach narrow select __getitem__ view_as "
-    "split_with_sizes tensor_split ravel T mT pack_padded_sequence _pack_padded_sequence requires_grad_ cpu cuda".split()
+    [
+        "view",
+        "reshape",
+        "flatten",
+        "unflatten",
+        "transpose",
+        "permute",
+        "t",
+        "squeeze",
+        "unsqueeze",
+        "contiguous",
+        "chunk",
+        "split",
+        "unbind",
+        "swapaxes",
+        "movedim",
+        "clone",
+        "to",
+        "float",
+        "double",
+        "half",
+        "bfloat16",
+        "type_as",
+        "expand",
+        "expand_as",
+        "detach",
+        "narrow",
+        "select",
+        "__getitem__",
+        "view_as",
+        "split_with_sizes",
+        "tensor_split",
+        "ravel",
+        "T",
+        "mT",
+        "pack_padded_sequence",
+        "_pack_padded_sequence",
+        "requires_grad_",
+        "cpu",
+        "cuda",
+    ]
 )
 
 # Position of `inplace` among the positional arguments, for functions that torch.nn calls that way.

@@ -25,9 +25,23 @@ from .types import Forward, Kind, Operation, Site, Trace
 from .workspace import Workspace
 
 # Asked of tensors all the time, and never part of the signal.
-SILENT = frozenset("__get__ __set__ dim size numel is_contiguous stride item tolist __len__ register_hook".split())
+SILENT = frozenset(
+    [
+        "__get__",
+        "__set__",
+        "dim",
+        "size",
+        "numel",
+        "is_contiguous",
+        "stride",
+        "item",
+        "tolist",
+        "__len__",
+        "register_hook",
+    ]
+)
 # What these make is the same for every batch; other tensors that appear from nowhere are taken for data.
-CONSTANTS = frozenset("zeros ones full empty arange linspace logspace eye".split())
+CONSTANTS = frozenset(["zeros", "ones", "full", "empty", "arange", "linspace", "logspace", "eye"])
 LAST = 1 << 10  # as an axis: the last one
 Place = tuple[str | None, str | None, nn.Module | None]  # path and source of a module, and the module to keep its id
 OUTSIDE: Place = (None, None, None)

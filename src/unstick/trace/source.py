@@ -24,6 +24,7 @@ def _folder(path: str | Path) -> str:
 
 _PACKAGE = _folder(Path(__file__).parents[1])
 _CASES = _folder(Path(_PACKAGE) / "cases")  # the cases that come with the package are written as users write theirs
+_LISTENING = tuple(_folder(Path(_PACKAGE) / room) for room in ("trace", "remedies"))  # stand between the call and torch
 _LIBRARIES = tuple(
     {_folder(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {_folder(Path(torch.__file__).parent)}
@@ -41,6 +42,12 @@ def _is_users(filename: str) -> bool:
 
 
 @functools.cache
+def _calls_users(filename: str) -> bool:
+    """Whether this is the part of the package that calls the user's code, rather than the part that listens to it."""
+    return filename.startswith(_PACKAGE) and not filename.startswith(_LISTENING) and not _is_users(filename)
+
+
+@functools.cache
 def _short(filename: str) -> str:
     """Relative to the working directory where that is shorter, as editors and people write it."""
     try:
@@ -51,10 +58,15 @@ def _short(filename: str) -> str:
 
 
 def caller() -> str | None:
-    """ "file.py:12" of the innermost frame that is the user's own code; None if there is none on the stack."""
+    """ "file.py:12" of the innermost frame that is the user's own code.
+
+    None where the user's code was not called at all: the line that started the diagnosis made nothing.
+    """
     frame: Any = sys._getframe(1)
     while frame is not None:
         filename = frame.f_code.co_filename
+        if _calls_users(filename):
+            return None
         if _is_users(filename):
             return f"{_short(filename)}:{frame.f_lineno}"
         frame = frame.f_back

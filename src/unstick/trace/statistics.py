@@ -176,7 +176,8 @@ def _unit(peak: float) -> float:
 
 
 def _norm(stack: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(stack.view(len(stack), -1), dim=1)
+    norm: Tensor = torch.linalg.vector_norm(stack.view(len(stack), -1), dim=1)
+    return norm
 
 
 # -- backward ----------------------------------------------------------------------------------------------------------
