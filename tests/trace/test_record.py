@@ -1,0 +1,228 @@
+"""What the recorder sees, against plain autograd on networks written by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unstick import Case, CaseError, Trace
+from unstick.state import preserved
+from unstick.trace.attribution import attenuation
+from unstick.trace.record import record
+
+X, Y = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
+
+
+def traced(build: Callable[[], nn.Module], x: Tensor = X, y: Tensor = Y) -> Trace:
+    with preserved(threads=1):
+        case = Case(build, (x, y), F.cross_entropy, batch_size=len(y))
+        setup = case.fresh(0)
+        return record(setup, (x.clone(), y))
+
+
+class Called(nn.Module):
+    """Three layers whose activation is called in one of many ways."""
+
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(5, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.call = call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.call(self.b(self.call(self.a(x)))))
+
+
+SIGMOIDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "module, used twice": nn.Sigmoid(),
+    "function": torch.sigmoid,
+    "functional": F.sigmoid,
+    "method": lambda x: x.sigmoid(),
+    "in place": torch.sigmoid_,
+    "method in place": lambda x: x.sigmoid_(),
+}
+
+
+@pytest.mark.parametrize("call", SIGMOIDS.values(), ids=SIGMOIDS.keys())
+def test_every_way_to_call_is_seen_alike(call: Callable[[Tensor], Tensor]) -> None:
+    reference, trace = traced(lambda: Called(torch.sigmoid)), traced(lambda: Called(call))
+    assert [op.name for op in trace.operations] == ["linear", "sigmoid"] * 2 + ["linear", "cross_entropy"]
+    assert [op.forward for op in trace.operations[:5]] == [op.forward for op in reference.operations[:5]]
+    assert [op.backward for op in trace.operations] == [op.backward for op in reference.operations]
+    assert [op.site for op in trace.hidden if op.kind == "activation"] == [("a.weight", 0), ("b.weight", 0)]
+
+
+def test_numbers_are_those_of_plain_autograd() -> None:
+    trace = traced(lambda: Called(torch.tanh))
+    with preserved(threads=1):
+        torch.manual_seed(0)
+        model = Called(torch.tanh).double()
+    h = [model.a(X.double())]
+    for layer in (torch.tanh, model.b, torch.tanh, model.c):
+        h.append(layer(h[-1]))
+    gradients = torch.autograd.grad(F.cross_entropy(h[-1], Y), h)
+    for op, value, gradient in zip(trace.operations, h, gradients, strict=False):
+        assert op.backward is not None
+        assert op.forward.rms == pytest.approx(value.square().mean().sqrt().item(), rel=1e-5)
+        assert op.forward.mean == pytest.approx(value.mean().item(), rel=1e-4, abs=1e-6)
+        assert op.forward.peak == pytest.approx(value.abs().max().item(), rel=1e-5)
+        apart = (value - value.mean(0)).square().mean() / value.square().mean()
+        assert op.forward.between == pytest.approx(apart.item(), rel=1e-4)
+        assert op.backward.norm == pytest.approx(gradient.norm().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e-20, 1e12])
+def test_gradients_whose_squares_leave_float32(scale: float) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(5, 6), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(torch.tanh(self.a(x)) * scale)
+
+    trace = traced(Scaled)
+    first, last = trace.hidden[0], trace.hidden[-1]
+    assert first.backward is not None
+    assert last.backward is not None
+    assert first.backward.norm > 0
+    assert first.backward.norm / last.backward.norm == pytest.approx(scale, rel=1)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    depth=st.integers(2, 8),
+    activation=st.sampled_from([nn.Sigmoid, nn.Tanh, nn.ReLU, nn.GELU, nn.ELU]),
+    norm=st.sampled_from([None, nn.BatchNorm1d, nn.LayerNorm]),
+    residual=st.booleans(),
+    scale=st.sampled_from([0.01, 1.0, 3.0]),
+    seed=st.integers(0, 100),
+)
+def test_the_parts_sum_to_the_whole(
+    depth: int, activation: type[nn.Module], norm: type[nn.Module] | None, residual: bool, scale: float, seed: int
+) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(seed)
+            self.first, self.head = nn.Linear(5, 7), nn.Linear(7, 3)
+            self.layers = nn.ModuleList(nn.Linear(7, 7) for _ in range(depth))
+            self.norms = nn.ModuleList(norm(7) if norm else nn.Identity() for _ in range(depth))
+            self.activation = activation()
+            for layer in self.layers:
+                nn.init.normal_(layer.weight, std=scale)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.first(x)
+            for layer, normed in zip(self.layers, self.norms, strict=True):
+                y = self.activation(normed(layer(x)))
+                x = x + y if residual else y
+            return self.head(x)
+
+    trace = traced(Net)
+    lost = attenuation(trace)
+    if lost is None:
+        assert trace.hidden[-1].backward is None or trace.hidden[-1].backward.norm == 0
+        return
+    assert sum(lost.parts.values()) == pytest.approx(lost.decades, abs=1e-9)
+    if lost.truncated is None:
+        first, last = trace.hidden[0].backward, trace.hidden[-1].backward
+        assert first is not None
+        assert last is not None
+        assert lost.decades == pytest.approx(math.log10(last.norm / first.norm), abs=1e-9)
+    if norm is None:
+        assert lost.parts["normalisation"] == 0
+
+
+def test_a_gradient_that_underflows_is_a_lower_bound() -> None:
+    def build() -> nn.Module:
+        layers = [part for _ in range(60) for part in (nn.Linear(5, 5), nn.Sigmoid())]
+        return nn.Sequential(*layers, nn.Linear(5, 3))
+
+    lost = attenuation(traced(build))
+    assert lost is not None
+    assert lost.truncated == "underflow"
+    assert lost.decades > 25
+
+
+def test_the_trunk_goes_through_skips_and_joins() -> None:
+    class Skips(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c, self.d = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(10, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.a(x)
+            h = h + torch.relu(self.b(h))
+            return self.d(torch.cat([h, torch.tanh(self.c(h))], 1))
+
+    trace = traced(Skips)
+    assert [op.name for op in trace.hidden] == ["linear", "add", "cat"]
+
+
+def test_convolutions_and_their_units() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(64, 3))
+
+    trace = traced(build, torch.randn(16, 1, 4, 4))
+    assert [(op.name, op.kind, op.unit_axis) for op in trace.operations[:3]] == [
+        ("conv2d", "weights", 1), ("relu", "activation", 1), ("linear", "weights", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "name"), [(nn.GRU, "gru"), (nn.LSTM, "lstm"), (nn.RNN, "rnn_tanh")])
+def test_fused_recurrence_is_listed_as_not_covered(make: type[nn.Module], name: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = make(5, 4, batch_first=True), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.cell(x)[0][:, -1])
+
+    trace = traced(Net, torch.randn(16, 3, 5))
+    assert [op.name for op in trace.hidden] == [name]
+    assert any(f"inside {name}" in place for place in trace.uncovered)
+
+
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):  # type: ignore[no-untyped-def]
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, g):  # type: ignore[no-untyped-def]
+        return 2 * g
+
+
+def test_a_custom_function_is_listed_and_walked_through() -> None:
+    trace = traced(lambda: Called(lambda x: Double.apply(x)))
+    assert any("Double" in place for place in trace.uncovered)
+    assert [op.name for op in trace.hidden] == ["linear", "linear"]
+
+
+def test_a_line_of_source_is_named_for_modules_and_calls() -> None:
+    trace = traced(lambda: Called(torch.tanh))
+    linear, tanh = trace.operations[:2]
+    assert linear.source is not None
+    assert tanh.source is not None
+    assert linear.source.split(":")[0].endswith("test_record.py")
+    assert int(tanh.source.split(":")[1]) - int(linear.source.split(":")[1]) == 4
+
+
+def test_hooks_are_off_after_an_exception() -> None:
+    from torch.nn.modules import module
+
+    def fail(x: Tensor) -> Tensor:
+        raise KeyError("in the middle")
+
+    before = len(module._global_forward_hooks), len(module._global_forward_pre_hooks)
+    with pytest.raises(CaseError, match="in the middle"):
+        traced(lambda: Called(fail))
+    assert (len(module._global_forward_hooks), len(module._global_forward_pre_hooks)) == before
