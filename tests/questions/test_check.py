@@ -66,10 +66,10 @@ def test_without_a_reason_helping_is_enough():
 
 def test_explanations_have_a_line_for_each_change_with_its_numbers():
     relu, both = judged("relu"), judged("tanh", "init(he)")
-    assert "The loss falls from 2.31 to 0.3" in relu.explanation
+    assert "The loss falls from 2.31 to 0.300" in relu.explanation
     assert "loses only 0.2 decades; unchanged, it loses 15.0 decades" in relu.explanation
     assert [line.split(":")[0] for line in both.explanation.splitlines()] == ["tanh", "init(he)"]
-    assert judged("batchnorm").explanation == "batchnorm: not-applicable. There is no place for it."
+    assert judged("batchnorm").explanation == "batchnorm: not applicable. There is no place for it."
 
 
 @pytest.mark.parametrize(("textbook", "agrees"), [(True, True), (False, False), (None, None)])

@@ -102,6 +102,18 @@ def test_trials_without_a_winner_and_interrupted_ones_say_so() -> None:
     assert "not finite" not in text
 
 
+def test_nothing_settled_is_not_called_useless() -> None:
+    open_ = trial("relu", "inconclusive")
+    assert "These runs do not settle it" in squeezed(plain(trials(open_, recommended=None)))
+    assert "Interrupted before anything was settled." in plain(trials(open_, recommended=None, interrupted=True))
+
+
+def test_narrow_terminals_get_the_columns_that_matter() -> None:
+    text = plain(trials(trial("relu", "fixes")), width=44)
+    assert "relu          ✓ fixes it   0.300" in text
+    assert "decades lost" not in text
+
+
 def test_nothing_to_try() -> None:
     baseline = trials()["baseline"]
     well = squeezed(plain(trials(recommended=None, baseline={**baseline, "learns": True})))
@@ -117,6 +129,19 @@ def test_statement_has_two_verdicts_and_the_answer_comes_last() -> None:
     assert "✓ 2. Statement number 2." in text
     assert "✓ It vanishes." in text
     assert text.splitlines()[-1] == "answer: 2, 3"
+
+
+def test_a_statement_that_is_not_settled_is_neither_true_nor_false() -> None:
+    text = plain(answer(statement(1, holds=False, helps=False, verdict="inconclusive"), statement(2)))
+    assert "? 1. Statement number 1." in text
+    assert "? the change helps: not known" in text
+    assert "Not settled by these runs: 1\n" in text
+
+
+def test_sick_network_without_findings_is_not_called_well() -> None:
+    text = squeezed(plain(diagnosis(findings=[])))
+    assert "None of the rules says why." in text
+    assert "Nothing wrong was found." not in text
 
 
 def test_answer_may_be_none_and_is_compared_with_the_readers() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..case import Case
 from ..errors import QuestionError
 from ..report.progress import Progress
+from ..report.style import VERDICTS
 from ..target import load as load_target
 from ..trials import Trial, TrialReport, try_remedies
 from ..trials.explain import outcome
@@ -98,7 +99,9 @@ def _explain(shown: Sequence[Trial], reasons: Sequence[Judged | None]) -> str:
     for trial, reason in zip(shown, reasons, strict=True):
         # A measured reason tells what became of the gradient; without one, the trial does.
         told = outcome(trial.compared) if reason and trial.compared else trial.explanation
-        sentences.append(f"{trial.remedy}: {trial.verdict}. {told} {reason.sentence if reason else ''}".rstrip())
+        sentences.append(
+            f"{trial.remedy}: {VERDICTS[trial.verdict].word}. {told} {reason.sentence if reason else ''}".rstrip()
+        )
     return "\n".join(sentences)
 
 
