@@ -152,15 +152,16 @@ def test_a_short_budget_cuts_every_run_to_the_same_steps():
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_returns_what_is_known(workers):
     def interrupt(_, done, __):
-        if done == 5:  # two seeds of the unchanged network and of relu, and one of tanh
+        if done == 5:
             raise KeyboardInterrupt
 
     report = try_remedies(case(), ["relu", "tanh"], steps=30, seeds=4, workers=workers, progress=interrupt)
     assert report.interrupted
-    assert [len(trial.runs) for trial in report] == [2, 1]
-    assert len(report.baseline) == 2
+    counts = [len(report.baseline), *(len(trial.runs) for trial in report)]
+    assert sum(counts) == 5
+    assert workers > 1 or counts == [2, 2, 1]  # processes need not finish in the order in which they began
     unsettled = [trial for trial in report if not trial.compared.settled]
-    assert report["tanh"] in unsettled
+    assert unsettled
     assert all("Interrupted" in trial.explanation for trial in unsettled)
 
 
