@@ -28,7 +28,7 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
         yield from _finding(finding, pen)
     if not document["findings"]:
         yield pen.indented(pen.text(_NOTHING[document["learning"]["learns"]]))
-    if document.get("path"):
+    if any(place["decades"] is not None for place in document.get("path", ())):
         yield ""
         yield from gradient(document, pen)
     if document["uncovered"]:
@@ -61,8 +61,6 @@ def gradient(document: Mapping[str, Any], pen: Pen) -> Iterator[RenderableType]:
     """The gradient's norm along the trunk, and what it is lost in."""
     decades = [place["decades"] for place in document["path"]]
     known = [value for value in decades if value is not None]
-    if not known:
-        return
     first, last = (_place(document["path"][i]) for i in (0, -1))
     yield pen.heading("Gradient norm, from the first hidden operation to the last")
     yield pen.indented(pen.strip(decades, min(STRIP, pen.width - 4), LEAST))

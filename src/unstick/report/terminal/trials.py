@@ -15,7 +15,10 @@ WIDE = 66
 """Characters that all columns need; narrower, only the first three are drawn."""
 
 LOSS = "loss: after training, mean over the seeds."
-DECADES = "decades lost: how many times the gradient shrinks by a factor of ten on its way back to the first layer."
+DECADES = (
+    "decades lost: how many times the gradient shrinks by a factor of ten on its way back to the first layer; "
+    "below 0, it grows."
+)
 
 
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
