@@ -124,10 +124,42 @@ def test_lbfgs_learns() -> None:
     assert observe(case, steps=12).learning.learns
 
 
+class Growing(nn.Module):
+    """The gradient grows by a factor of 1e5 on its way back to the first layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+        with torch.no_grad():
+            for parameter in self.first.parameters():
+                parameter.mul_(1e-5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.tanh(self.second(1e5 * self.first(x))))
+
+
+def changes(model: Any, rate: float, *, clipped: bool = False) -> list[tuple[float | None, float | None]]:
+    def sgd(ps: Any) -> torch.optim.Optimizer:
+        made = torch.optim.SGD(ps, lr=rate)
+        if clipped:
+            made.register_step_pre_hook(lambda *_: nn.utils.clip_grad_norm_(ps, 1e-9) and None)
+        return made
+
+    seen = observe(Case(model, (X, Y), F.cross_entropy, optimizer=sgd, batch_size=40), steps=4)
+    return [(t.change, t.predicted) for t in seen.traces]
+
+
 def test_change_and_its_prediction_agree_for_a_small_step() -> None:
-    case = Case(net, (X, Y), F.cross_entropy, optimizer=lambda ps: torch.optim.SGD(ps, lr=0.01), batch_size=40)
-    for trace in observe(case, steps=4).traces:
-        assert trace.change == pytest.approx(trace.predicted, rel=0.1)
+    for change, predicted in changes(Growing, 1e-12):
+        assert change == pytest.approx(predicted, rel=0.1)
+
+
+def test_a_step_without_doubt_is_not_evaluated_again() -> None:
+    assert changes(net, 0.01) == [(None, None)] * 3
+
+
+def test_the_promise_of_a_gradient_that_the_optimizer_overwrote_is_not_known() -> None:
+    assert all(change is not None and predicted is None for change, predicted in changes(Growing, 1.0, clipped=True))
 
 
 def test_progress_is_told_after_each_step() -> None:

@@ -6,6 +6,29 @@ from dataclasses import dataclass
 
 from .trace.types import Trace
 
+LARGE_STEP = 0.1
+"""A step that changes a weight matrix by a tenth of itself is outside of where the gradient describes the loss
+(Bernstein et al. 2020 ask for less than the inverse of the depth)."""
+
+GROWTH = 3.0
+"""A gradient that grows by more decades than this on its way back is suspected to explode; batch-normalised ReLU
+networks grow by 1.21 a layer, which is 2.5 decades at 30 layers, and train."""
+
+
+def doubtful(trace: Trace) -> bool:
+    """Whether a step may not do what its gradient promises: it is large, or its gradient has grown on its way back.
+
+    Only then is the loss of the same batch evaluated once more after the step, since that takes a third of a step.
+    """
+    return _grown(trace) or (trace.typical_step or 0.0) >= LARGE_STEP
+
+
+def _grown(trace: Trace) -> bool:
+    if not trace.path:
+        return False
+    first, last = (trace.operations[i].backward for i in (trace.path[0], trace.path[-1]))
+    return first is not None and last is not None and first.norm >= 10**GROWTH * last.norm > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Learning:

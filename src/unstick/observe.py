@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from .batches import check_finite
 from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
-from .observation import Observation
+from .observation import Observation, doubtful
 from .remedies.base import Remedy
 from .setup import Anatomy
 from .state import preserved, random_state, seed_everything, set_random_state
 from .trace.record import Recorder, record
-from .trace.statistics import Move, StepMeter, fetch, move
+from .trace.statistics import Move, StepMeter, fetch, move, rows_alike
 from .trace.types import ParameterStep, Trace
 
 Progress = Callable[[str, int, int], None]
@@ -175,25 +175,26 @@ class _Run:
         trace = self._recorder.record(self.setup, batch, step)
         meter = StepMeter(self._weights, self._recorder.workspace)
         self._step(batch)
-        loss, (numbers,) = fetch(self._loss_again(batch, before_forward), meter.measured())
+        (numbers,) = fetch(meter.measured())
         moves = {i: move(row) for i, row in numbers.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
-        return replace(
-            trace,
-            parameters=tuple(
-                _parameter_step(p, name, moves.get(i), name in matrices) for i, (name, p) in enumerate(self._parameters)
-            ),
-            change=loss - trace.loss,
-            predicted=sum(m.product for m in moves.values()),
+        steps = (
+            _parameter_step(p, name, moves.get(i), name in matrices) for i, (name, p) in enumerate(self._parameters)
         )
+        trace = replace(trace, parameters=tuple(steps))
+        if not doubtful(trace):
+            return trace
+        promised = sum(m.product for m in moves.values())
+        after = self._loss_again(batch, before_forward)
+        return replace(trace, change=after - trace.loss, predicted=None if math.isnan(promised) else promised)
 
-    def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> Tensor:
+    def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> float:
         """The loss of the same batch after the step, under the same random draws as before it."""
         now = random_state()
         set_random_state(state)
         try:
             with buffers_kept(self.setup.model), torch.no_grad():
-                return self.setup.forward(batch)
+                return self.setup.forward(batch).item()
         finally:
             set_random_state(now)
 
@@ -211,7 +212,7 @@ def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool
         gradient=moved.gradient if moved else None,
         step=moved.step if moved else 0.0,
         resolution=_resolution(p.dtype),
-        symmetric=matrix and moved is not None and moved.alike,
+        symmetric=matrix and moved is not None and moved.perhaps_alike and rows_alike(p),
         trainable=p.requires_grad,
     )
 

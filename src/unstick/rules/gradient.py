@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
-from ..observation import Observation
+from ..observation import GROWTH, Observation
 from ..trace.types import Attenuation, Operation, Trace
 from .base import Finding, Rule, Severity
 from .measures import (
@@ -25,9 +25,6 @@ DECADES = 2.0
 
 For ReLU with He weights the logarithm of the squared norm has the variance 5 * (sum of 1 / width) (Hanin and Nica
 2020); 40 layers of 64 units scatter by 0.4 decades, 30 layers of 30 units by 0.5: two decades are four of these."""
-
-GROWTH = 3.0
-"""Growth is forgiven a decade more: batch-normalised ReLU networks grow by 1.21 a layer and train at 30 layers."""
 
 GROWTH_AT_ONCE = 8.0
 """Growth that is called exploding before a run has shown that the network fails: in float32 the squares of such

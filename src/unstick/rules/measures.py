@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import median
 
 from ..observation import Observation
 from ..trace.attribution import attenuation
@@ -89,13 +88,6 @@ def main_activation(trace: Trace) -> str | None:
 def fitting_init(trace: Trace) -> str:
     """The textbook initialisation for the network's main activation (Glorot and Bengio 2010, He et al. 2015)."""
     return "init(he)" if main_activation(trace) in ONE_SIDED - {"selu"} | {"leaky_relu", "prelu"} else "init(xavier)"
-
-
-def typical_step(trace: Trace) -> float | None:
-    """Median relative step over all weight matrices that get a gradient."""
-    steps = [p.relative for p in trace.parameters if p.gradient is not None and len(p.shape) > 1]
-    finite = [s for s in steps if math.isfinite(s)]
-    return median(finite) if finite else None
 
 
 def first_difference(trace: Trace) -> float | None:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from ..observation import Observation
+from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import failed, typical_step
-
-LARGE = 0.1
-"""A step that changes a weight matrix by a tenth of itself is outside of where the gradient describes the loss
-(Bernstein et al. 2020 ask for less than the inverse of the depth)."""
+from .measures import failed
 
 SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
@@ -35,10 +31,10 @@ class LearningRateTooHigh(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if not (failed(seen) or _ruined(seen)) or any(f.rule == "weights-too-large" for f in earlier):
             return
-        first = next((t for t in seen.traces if (typical_step(t) or 0.0) >= LARGE), None)
+        first = next((t for t in seen.traces if (t.typical_step or 0.0) >= LARGE_STEP), None)
         if first is None or not _overshoots(first):
             return
-        size = typical_step(first) or 0.0
+        size = first.typical_step or 0.0
         yield Finding(
             self.id,
             Severity.ERROR,
@@ -98,7 +94,7 @@ class LearningRateTooLow(Rule):
             Severity.ERROR,
             f"The learning rate is too low: the largest step changes a weight matrix by {largest:.0e} of its size, so "
             f"that a change of 1 % takes {0.01 / largest if largest else float('inf'):.0e} steps.",
-            evidence={"largest_relative_step": largest, "predicted": trace.predicted, "change": trace.change},
+            evidence={"largest_relative_step": largest},
             remedies=("lr(x10)", "lr(x100)", "lr(x1000)", "adam"),
             since=seen.traces[0].step,
             reading=self.reading,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ..observation import Observation
+from ..observation import GROWTH, Observation
 from .base import Finding, Rule, Severity
-from .gradient import DECADES, GROWTH, explodes, vanishes
+from .gradient import DECADES, explodes, vanishes
 from .measures import fitting_init, gradient, main_activation
 
 

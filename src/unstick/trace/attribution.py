@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
@@ -16,21 +17,16 @@ def trunk(operations: Sequence[Operation], ends: Sequence[int]) -> tuple[int, ..
     the deepest. The path is then cut to the hidden part: from the output of the first weighted operation to the
     input of the last. Empty where fewer than two weighted operations lie on it.
     """
-    ancestors: list[int] = []  # as bit sets
-    depth: list[int] = []
-    for op in operations:
-        bits = 0
-        for parent in op.parents:
-            bits |= ancestors[parent] | 1 << parent
-        ancestors.append(bits)
-        depth.append(1 + max((depth[p] for p in op.parents), default=0))
+    family = _Family(operations)
 
     def follow(choices: Sequence[int]) -> int:
+        if len(choices) == 1:
+            return choices[0]
         live = [p for p in choices if operations[p].backward is not None] or list(choices)
         for p in live:
-            if all(ancestors[other] >> p & 1 for other in live if other != p):
+            if all(family.ancestors[other] >> p & 1 for other in live if other != p):
                 return p
-        return max(live, key=lambda p: (depth[p], p))
+        return max(live, key=lambda p: (family.depth[p], p))
 
     path: list[int] = []
     choices: Sequence[int] = ends
@@ -40,6 +36,31 @@ def trunk(operations: Sequence[Operation], ends: Sequence[int]) -> tuple[int, ..
     path.reverse()
     weighted = [i for i, p in enumerate(path) if operations[p].kind == "weights"]
     return tuple(path[weighted[0] : weighted[-1]]) if len(weighted) > 1 else ()
+
+
+class _Family:
+    """Who came before whom; worked out only for networks that branch."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._operations = operations
+
+    @functools.cached_property
+    def ancestors(self) -> list[int]:
+        """All operations behind each, as bit sets."""
+        found: list[int] = []
+        for op in self._operations:
+            bits = 0
+            for parent in op.parents:
+                bits |= found[parent] | 1 << parent
+            found.append(bits)
+        return found
+
+    @functools.cached_property
+    def depth(self) -> list[int]:
+        found: list[int] = []
+        for op in self._operations:
+            found.append(1 + max((found[p] for p in op.parents), default=0))
+        return found
 
 
 def attenuation(trace: Trace) -> Attenuation | None:

@@ -5,9 +5,15 @@ Names are those that a `TorchFunctionMode` sees, without the trailing underscore
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from .types import Kind
+
+LAST = 1 << 10  # as an axis: the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +168,58 @@ def is_inplace(raw: str, args: tuple[object, ...], kwargs: Mapping[str, object])
         return True
     position = INPLACE_POSITION.get(raw)
     return position is not None and len(args) > position and args[position] is True
+
+
+# Asked of tensors all the time, and never part of the signal.
+SILENT = frozenset(
+    [
+        "__get__",
+        "__set__",
+        "dim",
+        "size",
+        "numel",
+        "is_contiguous",
+        "stride",
+        "item",
+        "tolist",
+        "__len__",
+        "register_hook",
+    ]
+)
+
+
+class Function(NamedTuple):
+    """What the name of a torch function tells. raw: with the underscore of in-place forms. maybe_inplace: see
+    `is_inplace`. silent, hidden: no operation of its own. product: weighted where a factor is a parameter. units: the
+    axis of units, if it is known."""
+
+    raw: str
+    name: str
+    maybe_inplace: bool
+    silent: bool
+    hidden: bool
+    kind: Kind
+    product: bool
+    units: int | None
+    flat: Flat | None
+
+
+@functools.cache
+def function(raw: str) -> Function:
+    name = raw if raw.endswith("__") else raw.rstrip("_")
+    kind: Kind = "other"
+    if name in ACTIVATIONS:
+        kind = "activation"
+    elif name in NORMALISATIONS:
+        kind = "normalisation"
+    elif name in WEIGHTED:
+        kind = "weights"
+    units = None
+    if name.startswith("conv"):
+        units = 1
+    elif name in WEIGHTED or name in PRODUCTS or name == "layer_norm":
+        units = LAST
+    silent = raw in SILENT
+    hidden = silent or name in SHAPE_ONLY
+    maybe_inplace = not silent and (raw in INPLACE_POSITION or raw.endswith("_"))
+    return Function(raw, name, maybe_inplace, silent, hidden, kind, name in PRODUCTS, units, ACTIVATIONS.get(name))

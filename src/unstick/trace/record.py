@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,32 +16,15 @@ from torch.overrides import TorchFunctionMode
 from ..setup import Setup
 from . import statistics
 from .attribution import trunk
-from .kinds import ACTIVATIONS, NORMALISATIONS, OPAQUE, PRODUCTS, SHAPE_ONLY, WEIGHTED, Flat, is_inplace
-from .sites import SiteCounter
+from .kinds import OPAQUE, Flat, Function, function, is_inplace
+from .sites import SiteCounter, tensors_in
 from .source import caller, of_module
-from .statistics import Out
+from .statistics import Slopes
 from .types import Forward, Kind, Operation, Site, Trace
 from .workspace import Workspace
 
-# Asked of tensors all the time, and never part of the signal.
-SILENT = frozenset(
-    [
-        "__get__",
-        "__set__",
-        "dim",
-        "size",
-        "numel",
-        "is_contiguous",
-        "stride",
-        "item",
-        "tolist",
-        "__len__",
-        "register_hook",
-    ]
-)
 # What these make is the same for every batch; other tensors that appear from nowhere are taken for data.
 CONSTANTS = frozenset(["zeros", "ones", "full", "empty", "arange", "linspace", "logspace", "eye"])
-LAST = 1 << 10  # as an axis: the last one
 Place = tuple[str | None, str | None, nn.Module | None]  # path and source of a module, and the module to keep its id
 OUTSIDE: Place = (None, None, None)
 UNMEASURED = Forward(float("nan"), float("nan"), float("nan"), float("nan"))
@@ -73,40 +55,6 @@ class _Call:
     site: Site | None
 
 
-class _Function(NamedTuple):
-    """What the name of a torch function tells. raw: with the underscore of in-place forms. silent, hidden: no
-    operation of its own. product: weighted where a factor is a parameter. units: the axis of units, if it is known."""
-
-    raw: str
-    name: str
-    silent: bool
-    hidden: bool
-    kind: Kind
-    product: bool
-    units: int | None
-    flat: Flat | None
-
-
-@functools.cache
-def _function(raw: str) -> _Function:
-    name = raw if raw.endswith("__") else raw.rstrip("_")
-    kind: Kind = "other"
-    if name in ACTIVATIONS:
-        kind = "activation"
-    elif name in NORMALISATIONS:
-        kind = "normalisation"
-    elif name in WEIGHTED:
-        kind = "weights"
-    units = None
-    if name.startswith("conv"):
-        units = 1
-    elif name in WEIGHTED or name in PRODUCTS or name == "layer_norm":
-        units = LAST
-    silent = raw in SILENT
-    hidden = silent or name in SHAPE_ONLY
-    return _Function(raw, name, silent, hidden, kind, name in PRODUCTS, units, ACTIVATIONS.get(name))
-
-
 class Recorder(TorchFunctionMode):
     """Sees every torch function that is called while it is active, and the modules that are running.
 
@@ -122,7 +70,7 @@ class Recorder(TorchFunctionMode):
         self._own_names = {id(p): name for name, p in self._parameters}
         self._fixed = [*(p for _, p in self._parameters), *model.buffers()]
         self._sites = SiteCounter(model)
-        self.workspace = Workspace()
+        self.workspace = Workspace(sum(p.numel() for _, p in self._parameters))
 
     def record(self, setup: Setup, batch: Any, step: int) -> Trace:
         """See `record`."""
@@ -147,6 +95,7 @@ class Recorder(TorchFunctionMode):
         self._touched: set[str] = set()
         self._uncovered: dict[str, None] = {}  # as an ordered set
         self._forwards = statistics.forward_collector(self.workspace)
+        self._flats = statistics.flat_collector(self.workspace)
         self._backwards = statistics.backward_collector(self.workspace)
         self._inputs = statistics.input_collector()
         self._input_shapes: dict[int, tuple[int, ...]] = {}
@@ -181,40 +130,46 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        function = _function(getattr(func, "__name__", ""))
-        site = self._sites.see(function.name, args, kwargs)
-        inputs = _tensors(args, kwargs)
-        if function.silent:
-            out = func(*args, **kwargs)
-            if isinstance(out, Tensor):  # weight.T, x.grad
-                self._made((out,), self._look(function, inputs))
-            return out
-        if is_inplace(function.raw, args, kwargs):
+        called = function(getattr(func, "__name__", ""))
+        inputs = tensors_in(args, kwargs)
+        site = self._sites.see(called.name, inputs)
+        if (kwargs or called.maybe_inplace) and is_inplace(called.raw, args, kwargs):
             self._forwards.flush()
-        signal = self._look(function, inputs)
+            self._flats.flush()
+        # Before the call, since one in place gives its input another node of the graph.
+        signal, parents, own = self._look(called, inputs)
         out = func(*args, **kwargs)
-        value = args[0] if function.raw == "__setitem__" else out
-        outputs = (value,) if isinstance(value, Tensor) else tuple(_tensors((value,), {}))
+        value = args[0] if called.raw == "__setitem__" else out
+        outputs = (value,) if isinstance(value, Tensor) else () if called.silent else tuple(tensors_in((value,), {}))
         if outputs:
             node = self._made(outputs, signal)
-            if node is not None and not function.hidden:
-                self._add(function, inputs, outputs[0], node, site)
+            if node is not None and not called.hidden:
+                self._add(called, inputs, outputs[0], node, parents, own, site)
         return out
 
-    def _look(self, function: _Function, inputs: list[Tensor]) -> bool:
-        """Whether what is made from these inputs depends on the data."""
-        signal = not inputs and function.name not in CONSTANTS
+    def _look(self, called: Function, inputs: list[Tensor]) -> tuple[bool, tuple[int, ...], str | None]:
+        """Whether what is made from these inputs depends on the data, the recorded operations that made them, and the
+        name of the first parameter among them."""
+        signal = not inputs and called.name not in CONSTANTS
+        first_own = None
+        parents: dict[int, None] = {}  # as an ordered set
         for t in inputs:
             if (own := self._own_names.get(id(t))) is not None:
                 self._touched.add(own)
+                first_own = first_own or own
             if id(t) in self._static:
                 continue
             signal = True
-            node = t.grad_fn
-            if node is not None and node not in self._visible and not function.hidden:
-                what = f"{node.name()}: made by code that torch's function calls do not pass through"
-                self._uncovered[what] = None
-        return signal
+            if called.hidden or (node := t.grad_fn) is None:
+                continue
+            if (made_by := self._nodes.get(node)) is not None:
+                parents[made_by] = None
+            else:
+                parents.update(dict.fromkeys(self._behind(node)))
+                if node not in self._visible:
+                    what = f"{node.name()}: made by code that torch's function calls do not pass through"
+                    self._uncovered[what] = None
+        return signal, tuple(parents), first_own
 
     def _made(self, outputs: tuple[Tensor, ...], signal: bool) -> Any:
         """Keep track of where outputs come from; the node of the first if it carries the signal and gets a gradient."""
@@ -231,34 +186,42 @@ class Recorder(TorchFunctionMode):
         # A node that is known already: a function gave back what it was given.
         return node if node not in self._nodes and value.is_floating_point() else None
 
-    def _add(self, function: _Function, inputs: list[Tensor], value: Tensor, node: Any, site: Site | None) -> None:
-        index, name = len(self._calls), function.name
+    def _add(
+        self,
+        called: Function,
+        inputs: list[Tensor],
+        value: Tensor,
+        node: Any,
+        parents: tuple[int, ...],
+        own: str | None,
+        site: Site | None,
+    ) -> None:
+        index, name = len(self._calls), called.name
         path, source, _ = self._running[-1] if self._running else OUTSIDE
-        parents = self._behind(node)
-        kind = function.kind
-        if function.product and any(id(t) in self._static and t.requires_grad for t in inputs):
+        kind = called.kind
+        if called.product and any(id(t) in self._static and t.requires_grad for t in inputs):
             kind = "weights"
         shape = tuple(value.shape)
-        units = self._unit_axis(function, len(shape), parents)
-        own = next((self._own_names[id(t)] for t in inputs if id(t) in self._own_names), None)
+        units = self._unit_axis(called, len(shape), parents)
         parameter = self._sites.parameter if own is None and kind == "weights" else own
         self._calls.append(_Call(path, name, kind, source or caller(), shape, units, parents, parameter, site))
         self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
         if shape:
-            self._measure(index, function.flat, inputs, value, units)
+            self._measure(index, called.flat, inputs, value, units)
         node.register_prehook(partial(self._came_back, index, value.output_nr))
         if kind == "weights" and not parents:
             self._entered(index, name, inputs)
 
     def _measure(self, index: int, flat: Flat | None, inputs: list[Tensor], value: Tensor, units: int) -> None:
-        if flat is None or not flat.by_input:
-            self._forwards.add(index, Out(value, units, flat))
-        elif inputs[0] is value:  # overwritten
-            self._forwards.add(index, Out(value, units))
-        else:
-            self._forwards.add(index, Out(value, units, flat, inputs[0]))
+        self._forwards.add(index, value)
+        if flat is None:
+            return
+        if not flat.by_input:
+            self._flats.add(index, Slopes(value, units, flat))
+        elif inputs[0] is not value:  # else it has been overwritten
+            self._flats.add(index, Slopes(inputs[0], units, flat))
 
     def _entered(self, index: int, name: str, inputs: list[Tensor]) -> None:
         """Data comes in here."""
@@ -272,10 +235,10 @@ class Recorder(TorchFunctionMode):
         if gradient is not None:
             self._backwards.add(index, gradient)
 
-    def _unit_axis(self, function: _Function, dimensions: int, parents: tuple[int, ...]) -> int:
+    def _unit_axis(self, called: Function, dimensions: int, parents: tuple[int, ...]) -> int:
         """Along which axis units lie: channels of a convolution and what follows it, features of anything else."""
-        if function.units is not None:
-            return max(0, min(function.units, dimensions - 1))
+        if called.units is not None:
+            return max(0, min(called.units, dimensions - 1))
         for p in parents:
             if len(self._calls[p].shape) == dimensions:
                 return self._calls[p].unit_axis
@@ -301,8 +264,9 @@ class Recorder(TorchFunctionMode):
 
     def _trace(self, loss: Tensor, step: int) -> Trace:
         """Everything that was seen, as numbers. After the backward pass."""
-        collectors = (self._forwards, self._backwards, self._inputs)
-        value, (forwards, backwards, signals) = statistics.fetch(loss, *(c.measured() for c in collectors))
+        collectors = (self._forwards, self._flats, self._backwards, self._inputs)
+        end = [([0], loss.detach().reshape(1, 1))]
+        ends, forwards, flats, backwards, signals = statistics.fetch(end, *(c.measured() for c in collectors))
         operations = tuple(
             Operation(
                 index=i,
@@ -315,34 +279,23 @@ class Recorder(TorchFunctionMode):
                 parents=call.parents,
                 parameter=call.parameter,
                 site=call.site,
-                forward=statistics.forward(forwards[i], call.shape) if i in forwards else UNMEASURED,
+                forward=statistics.forward(forwards[i], flats.get(i, ()), call.shape) if i in forwards else UNMEASURED,
                 backward=statistics.backward(backwards[i]) if i in backwards else None,
             )
             for i, call in enumerate(self._calls)
         )
         node = loss.grad_fn
-        ends = (self._nodes[node],) if node in self._nodes else self._behind(node)
+        last = (self._nodes[node],) if node in self._nodes else self._behind(node)
         inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in signals.items()]
         for name, parameter in self._parameters:
             if parameter.grad is not None and name not in self._touched:
                 self._uncovered[f"{name}: got a gradient through a call that was not seen"] = None
         return Trace(
             step=step,
-            loss=value,
+            loss=ends[0][0],
             operations=operations,
-            path=trunk(operations, ends),
+            path=trunk(operations, last),
             inputs=tuple(inputs),
             parameters=(),
             uncovered=tuple(self._uncovered),
         )
-
-
-def _tensors(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """The tensors among the arguments of a call, one level into lists and tuples (cat, stack, gru)."""
-    found: list[Tensor] = []
-    for value in (*args, *kwargs.values()) if kwargs else args:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += [item for item in value if isinstance(item, Tensor)]
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .kinds import ACTIVATIONS
 from .types import Site
@@ -33,18 +33,15 @@ class SiteCounter:
         self.parameter: str | None = None  # the one touched last
         self._count = 0
 
-    def see(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Site | None:
+    def see(self, name: str, inputs: Sequence[Tensor]) -> Site | None:
         """The site of this call where it is an activation, in place (`relu_`) or not; None for any other call.
 
-        None, too, for an activation before any parameter was touched. This runs once for each torch function call,
-        so it is written for speed.
+        inputs: its `tensors_in`. None, too, for an activation before any parameter was touched. This runs once for
+        each torch function call, so it is written for speed.
         """
         names = self._names
-        for value in args if not kwargs else (*args, *kwargs.values()):
-            touched = names.get(id(value))
-            if touched is None and isinstance(value, list | tuple):
-                touched = next((names[id(item)] for item in value if id(item) in names), None)
-            if touched is not None:
+        for value in inputs:
+            if (touched := names.get(id(value))) is not None:
                 self.parameter = touched
                 self._count = 0
                 break
@@ -55,3 +52,14 @@ class SiteCounter:
         site = (self.parameter, self._count)
         self._count += 1
         return site
+
+
+def tensors_in(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """The tensors among the arguments of a call, one level into lists and tuples (cat, stack, gru)."""
+    found: list[Tensor] = []
+    for value in (*args, *kwargs.values()) if kwargs else args:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += [item for item in value if isinstance(item, Tensor)]
+    return found

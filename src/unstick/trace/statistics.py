@@ -18,16 +18,13 @@ from torch import Tensor
 
 from .kinds import Flat
 from .types import Backward, Forward, Input
-from .workspace import Workspace, copied
+from .workspace import Workspace
 
 PENDING_ELEMENTS = 1 << 21  # 8 MB in float32: what may wait, at most, beside a network's own memory
 
-STACK_ELEMENTS = 1 << 18  # 1 MB in float32: stays in a processor's cache
+STACK_ELEMENTS = 1 << 19  # 2 MB in float32: about a processor's cache
 ALIKE = 1e-5  # of the largest magnitude: above rounding
-
-# Squares of 1e-25 or 1e+25 leave float32, so everything is divided by its largest magnitude first; by one between
-# these, since their reciprocals are normal numbers, and to multiply takes less than half as long as to divide.
-SMALLEST, LARGEST = 2.0**-126, 2.0**126
+SMALLEST, LARGEST = 2.0**-126, 2.0**126  # their reciprocals are normal numbers in float32
 
 T = TypeVar("T")
 Numbers = dict[int, list[float]]
@@ -68,11 +65,14 @@ class Collector(Generic[T]):
         return self._done
 
 
-def fetch(scalar: Tensor, *measured: Measured) -> tuple[float, list[Numbers]]:
+def fetch(*measured: Measured) -> list[Numbers]:
     """Everything as numbers, by index, with one transfer: the one place where the device is waited for."""
-    tables = [scalar.detach(), *(table for part in measured for _, table in part)]
-    values = torch.cat([table.reshape(-1).to(scalar.device) for table in tables]).tolist()
-    position, result = 1, []
+    tables = [table for part in measured for _, table in part]
+    if not tables:
+        return [{} for _ in measured]
+    device = tables[0].device
+    values = torch.cat([table.detach().reshape(-1).to(device) for table in tables]).tolist()
+    position, result = 0, []
     for part in measured:
         numbers: Numbers = {}
         for indices, table in part:
@@ -81,7 +81,7 @@ def fetch(scalar: Tensor, *measured: Measured) -> tuple[float, list[Numbers]]:
                 numbers[index] = values[position : position + width]
                 position += width
         result.append(numbers)
-    return values[0], result
+    return result
 
 
 def chunks(items: list[T], size: int) -> Iterator[list[T]]:
@@ -93,59 +93,61 @@ def chunks(items: list[T], size: int) -> Iterator[list[T]]:
 # -- forward -----------------------------------------------------------------------------------------------------------
 
 
-class Out(NamedTuple):
-    """An output to be measured. flat: where its activation is flat, None for other operations. x: the activation's
-    input, where `flat` is told from that."""
+def _alike_in_memory(t: Tensor) -> Any:
+    return t.shape, t.dtype, t.device
+
+
+def forward_collector(workspace: Workspace) -> Collector[Tensor]:
+    """For outputs."""
+    return Collector(_alike_in_memory, Tensor.numel, lambda outs: _forward(workspace.stack(outs, "signal")))
+
+
+def forward(numbers: Sequence[float], flat: Sequence[float], shape: tuple[int, ...]) -> Forward:
+    """The numbers of one output of this shape, in its own unit. flat: from the other collector, empty if it has none."""
+    peak, norm, mean, spread = numbers
+    unit = min(max(peak, SMALLEST), LARGEST)  # what it was divided by
+    between = (spread / norm) ** 2 if norm else 0.0
+    if flat and math.isnan(peak):
+        flat = (math.nan, flat[1])
+    rms = unit * norm / math.sqrt(max(1, math.prod(shape)))
+    return Forward(rms, unit * mean, peak, between if shape[0] > 1 else math.nan, *flat)
+
+
+def _forward(stack: Tensor) -> Tensor:
+    """(k, samples, ...), to be overwritten -> (k, 4): peak, then norm, mean and spread in units of the peak."""
+    rows = stack.view(len(stack), -1)
+    peak = torch.maximum(rows.amax(1), rows.amin(1).neg_())  # vector_norm(inf) takes ten times as long on a CPU
+    # Divided by its peak, which is wanted anyway, no square can leave float32, where norms are the fastest.
+    rows.mul_(peak.clamp(SMALLEST, LARGEST).reciprocal_().unsqueeze(1))
+    norm = torch.linalg.vector_norm(rows, dim=1)
+    means = stack.mean(1, keepdim=True)
+    # Centred first and squared then: a difference of moments could not tell 1e-14 from 0.
+    spread = torch.linalg.vector_norm(stack.sub_(means).view(len(stack), -1), dim=1)
+    return torch.stack((peak, norm, means.view(len(stack), -1).mean(1), spread), 1)
+
+
+class Slopes(NamedTuple):
+    """What tells where an activation is flat: its output, or its input where `flat.by_input`."""
 
     tensor: Tensor
     unit_axis: int
-    flat: Flat | None = None
-    x: Tensor | None = None
+    flat: Flat
 
 
-def forward_collector(workspace: Workspace) -> Collector[Out]:
+def flat_collector(workspace: Workspace) -> Collector[Slopes]:
+    """For activations."""
     return Collector(
-        key=lambda out: (out.tensor.shape, out.tensor.dtype, out.tensor.device, id(out.flat), out.unit_axis),
-        size=lambda out: out.tensor.numel(),
-        reduce=lambda outs: _forward(outs, workspace),
+        key=lambda item: (*_alike_in_memory(item.tensor), item.unit_axis, id(item.flat)),
+        size=lambda item: item.tensor.numel(),
+        reduce=lambda items: _flat(
+            workspace.stack([i.tensor for i in items], "signal"), items[0].unit_axis, items[0].flat
+        ),
     )
 
 
-def forward(numbers: Sequence[float], shape: tuple[int, ...]) -> Forward:
-    """The numbers of one output of this shape, in its own unit."""
-    peak, norm, mean, spread, *flatness = numbers
-    unit = _unit(peak)
-    between = (spread / norm) ** 2 if norm else 0.0
-    if flatness and math.isnan(peak):
-        flatness[0] = math.nan
-    rms = unit * norm / math.sqrt(max(1, math.prod(shape)))
-    return Forward(rms, unit * mean, peak, between if shape[0] > 1 else math.nan, *flatness)
-
-
-def _forward(outs: list[Out], workspace: Workspace) -> Tensor:
-    whole = workspace.stack([out.tensor for out in outs], "signal")
-    flatness = _flatness(outs, whole, workspace)
-    stack = whole.flatten(2) if whole.dim() > 2 else whole.unsqueeze(2)
-    peak = _scale(stack)
-    norm = _norm(stack)
-    means = stack.mean(1, keepdim=True)
-    # Centred first and squared then: a difference of moments could not tell 1e-14 from 0.
-    columns = (peak, norm, means.flatten(1).mean(1), _norm(stack.sub_(means)), *flatness)
-    return torch.stack(columns, 1).float()
-
-
-def _flatness(outs: list[Out], whole: Tensor, workspace: Workspace) -> tuple[Tensor, ...]:
-    """Share of entries that are flat, and share of units that are flat for every sample and position; each (k,).
-
-    whole: the stacked outputs. Nothing for operations that are no activations.
-    """
-    flat, unit_axis = outs[0].flat, outs[0].unit_axis
-    if flat is None:
-        return ()
-    if flat.by_input:
-        mask = workspace.stack([out.x for out in outs if out.x is not None], "flat")
-    else:
-        mask = workspace.empty(len(outs), outs[0].tensor, "flat").copy_(whole)
+def _flat(mask: Tensor, unit_axis: int, flat: Flat) -> Tensor:
+    """(k, ...), to be overwritten -> (k, 2): share of entries that are flat, and share of units that are flat for every
+    sample and position."""
     # Ones and zeros: comparisons that give booleans, and reductions of booleans, take ten times as long on a CPU.
     if flat.low == -math.inf:
         mask.ge_(flat.high)
@@ -155,28 +157,13 @@ def _flatness(outs: list[Out], whole: Tensor, workspace: Workspace) -> tuple[Ten
         mask.sub_((flat.low + flat.high) / 2).abs_().ge_((flat.high - flat.low) / 2)
     others = [axis for axis in range(1, mask.dim()) if axis != unit_axis + 1]
     per_unit = mask.mean(others) if others else mask
-    return per_unit.mean(1), per_unit.ge(1).to(per_unit.dtype).mean(1)
-
-
-def _scale(stack: Tensor) -> Tensor:
-    """Divide each item by its `_unit`, in place, and return its largest magnitude (k,)."""
-    rows = stack.view(len(stack), -1)
-    peak = torch.maximum(rows.amax(1), rows.amin(1).neg_())  # vector_norm(inf) takes ten times as long on a CPU
-    rows.mul_(_reciprocal(peak))
-    return peak
-
-
-def _reciprocal(peak: Tensor) -> Tensor:
-    return peak.clamp(SMALLEST, LARGEST).reciprocal_().unsqueeze(1)
-
-
-def _unit(peak: float) -> float:
-    """What an item with this largest magnitude was divided by."""
-    return min(max(peak, SMALLEST), LARGEST)
+    return torch.stack((per_unit.mean(1), per_unit.ge(1).to(per_unit.dtype).mean(1)), 1)
 
 
 def _norm(stack: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(stack.view(len(stack), -1), dim=1)
+    """Euclidean norm of each item (k,). Squares of 1e-25 or 1e+25 leave float32, so they are summed in float64."""
+    dtype = None if stack.device.type == "mps" else torch.float64  # which MPS has not
+    norm: Tensor = torch.linalg.vector_norm(stack.reshape(len(stack), -1), dim=1, dtype=dtype)
     return norm
 
 
@@ -184,44 +171,65 @@ def _norm(stack: Tensor) -> Tensor:
 
 
 def backward_collector(workspace: Workspace) -> Collector[Tensor]:
-    return Collector(
-        key=lambda g: (g.shape, g.dtype, g.device),
-        size=Tensor.numel,
-        reduce=lambda gradients: _backward(workspace.stack(gradients, "signal")),
-    )
+    """For gradients."""
+    return Collector(_alike_in_memory, Tensor.numel, lambda gradients: _backward(workspace.stack(gradients, "signal")))
 
 
 def backward(numbers: Sequence[float]) -> Backward:
-    peak, norm, zeros = numbers
-    return Backward(_unit(peak) * norm, math.nan if math.isnan(peak) else zeros)
+    norm, zeros = numbers
+    return Backward(norm, math.nan if math.isnan(norm) else zeros)
 
 
 def _backward(stack: Tensor) -> Tensor:
-    peak = _scale(stack)
     norm = _norm(stack)
     zeros = stack.eq_(0).view(len(stack), -1).mean(1)  # ones and zeros, as in `_flatness`
-    return torch.stack([peak, norm, zeros], 1).float()
+    return torch.stack([norm, zeros], 1)
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
 
 
 class Move(NamedTuple):
-    """What a step did to a parameter: ‖w‖ before it, ‖g‖, ‖Δw‖ and g·Δw. alike: all rows of w are the same to rounding,
-    and so are those of g."""
+    """What a step did to a parameter: ‖w‖ before it, ‖g‖, ‖Δw‖ and g·Δw (NaN where the optimizer changed g itself).
+
+    apart: how far the first entries of the first two rows of w lie apart; infinite where there are no two rows.
+    """
 
     weight: float
     gradient: float
     step: float
     product: float
-    alike: bool
+    apart: float
+
+    @property
+    def perhaps_alike(self) -> bool:
+        """Whether `rows_alike` could be true, which costs more to find out."""
+        return self.apart <= ALIKE * self.weight
 
 
 def move(numbers: Sequence[float]) -> Move:
-    peaks, norms, apart = numbers[0:3], numbers[3:6], numbers[6:9]
-    weight, gradient, step = (_unit(peak) * norm for peak, norm in zip(peaks, norms, strict=True))
-    alike = all(distance <= ALIKE * peak for distance, peak in zip(apart[:2], peaks[:2], strict=True))
-    return Move(weight, gradient, step, numbers[9], alike)
+    return Move(*numbers)
+
+
+def rows_alike(parameter: Tensor) -> bool:
+    """Whether all rows of a matrix are the same to rounding, and so are those of its gradient."""
+    return all(_alike(t.detach()) for t in (parameter, _dense(parameter.grad)))
+
+
+def _alike(matrix: Tensor) -> bool:
+    rows = matrix.flatten(1)
+    return bool((rows - rows[0]).abs().amax() <= ALIKE * rows.abs().amax())
+
+
+class _Part(NamedTuple):
+    """Parameters of one shape before a step: their indices, and (k, ...) weights and gradients. version: of the
+    gradient, where it is not a copy but the parameter's own."""
+
+    indices: list[int]
+    weights: Tensor
+    gradients: Tensor
+    norm: Tensor  # of each gradient
+    version: int
 
 
 class StepMeter:
@@ -233,23 +241,30 @@ class StepMeter:
         for i, p in enumerate(parameters):
             if p.grad is not None:
                 groups[p.shape, p.dtype, p.device].append(i)
-        self._stacks: list[tuple[list[int], Tensor]] = []
         with torch.no_grad():
-            for group in groups.values():
-                for part in chunks(group, 2 * parameters[group[0]].numel()):
-                    # (3k, ...): weights, gradients (an optimizer may change them), and room for the step
-                    stack = workspace.empty(3 * len(part), parameters[part[0]], ("step", len(self._stacks)))
-                    before = [parameters[i] for i in part] + [_dense(parameters[i].grad) for i in part]
-                    copied(before, stack[: 2 * len(part)])
-                    self._stacks.append((part, stack))
+            parts = (part for group in groups.values() for part in chunks(group, parameters[group[0]].numel()))
+            self._parts = [self._before(number, part) for number, part in enumerate(parts)]
+
+    def _before(self, number: int, indices: list[int]) -> _Part:
+        weights = self._workspace.stack([self._parameters[i] for i in indices], ("weights", number))
+        live = [_dense(self._parameters[i].grad) for i in indices]
+        gradients = self._workspace.joined(live, ("gradients", number))
+        return _Part(indices, weights, gradients, _norm(gradients), live[0]._version)
 
     def measured(self) -> Measured:
-        """After the step, once: for each parameter with a gradient the numbers that `move` reads."""
+        """After the step, once: for each parameter with a gradient the numbers of its `Move`."""
         with torch.no_grad():
-            for part, stack in self._stacks:
-                after = copied([self._parameters[i] for i in part], stack[2 * len(part) :])
-                after.sub_(stack[: len(part)])
-            return [(part, _steps(stack, self._workspace)) for part, stack in self._stacks]
+            return [(part.indices, self._after(part)) for part in self._parts]
+
+    def _after(self, part: _Part) -> Tensor:
+        after = self._workspace.joined([self._parameters[i] for i in part.indices], "after")
+        step = torch.sub(after, part.weights, out=self._workspace.empty(len(after), after[0], "step"))
+        length = _norm(step)
+        if len(after) == 1 and part.gradients._version != part.version:  # overwritten, by clipping it, say
+            product = torch.full_like(length, math.nan)
+        else:
+            product = step.mul_(part.gradients).view(len(after), -1).sum(1)
+        return torch.stack([_norm(part.weights), part.norm, length, product, _apart(part.weights)], 1)
 
 
 def _dense(gradient: Tensor | None) -> Tensor:
@@ -257,21 +272,11 @@ def _dense(gradient: Tensor | None) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def _steps(stack: Tensor, workspace: Workspace) -> Tensor:
-    """(3k, ...): weights, gradients, steps -> (k, 10): three times peak, norm, distance of rows; the product."""
-    count = len(stack) // 3
-    flat = stack.view(3, count, -1)
-    products = torch.mul(flat[1], flat[2], out=workspace.empty(count, flat[0, 0], "signal")).sum(1, keepdim=True).T
+def _apart(stack: Tensor) -> Tensor:
     if stack.dim() < 3 or stack.shape[1] < 2:
-        peak = _scale(stack)
-        apart = torch.full_like(peak, math.inf)
-    else:
-        rows = stack.flatten(2)
-        high, low, first = rows.amax(1), rows.amin(1), rows[:, 0]
-        apart = torch.maximum(high - first, first - low).amax(1)
-        peak = torch.maximum(high, low.neg_()).amax(1)
-        flat.view(3 * count, -1).mul_(_reciprocal(peak))
-    return torch.cat([column.view(3, count) for column in (peak, _norm(stack), apart)] + [products]).T.float()
+        return stack.new_full((len(stack),), math.inf)
+    column = stack.flatten(2)[:, :2, 0]
+    return (column[:, 0] - column[:, 1]).abs()
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
@@ -287,8 +292,11 @@ def input_signal(shape: tuple[int, ...], numbers: Sequence[float]) -> Input:
 
 def _input(x: Tensor, unit_axis: int) -> Tensor:
     features = x.float().movedim(unit_axis, -1).reshape(-1, x.shape[unit_axis])
-    deviation = features.std(0, correction=0)
+    means = features.mean(0)
+    variance = (features - means).square_().mean(0)  # several times as fast as `var` along this axis on a CPU
+    deviation = variance.sqrt()
     varies = torch.where(deviation > 0, deviation, math.inf).amin()
     smallest = torch.where(varies.isfinite(), varies, 0)
-    numbers = [features.square().mean().sqrt(), features.mean(), deviation.square().mean().sqrt(), deviation.amax()]
-    return torch.stack([*numbers, smallest]).unsqueeze(0)
+    spread = variance.mean()
+    rms = (spread + means.square().mean()).sqrt()
+    return torch.stack([rms, means.mean(), spread.sqrt(), deviation.amax(), smallest]).unsqueeze(0)

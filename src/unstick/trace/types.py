@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 Kind = Literal["activation", "weights", "normalisation", "other"]
@@ -139,7 +140,7 @@ class Trace:
     step: steps taken before it. loss: of the batch, before the step. path: indices of the operations along the trunk
     from the first weighted operation to the one before the last weighted operation, in forward order (see
     `attribution.trunk`). change, predicted: by how much the loss of the same batch changed through the step, and the
-    first-order prediction g·Δw; None where they were not measured.
+    first-order prediction g·Δw; None where they were not measured (see `observation.doubtful`).
     """
 
     step: int
@@ -156,6 +157,13 @@ class Trace:
     def hidden(self) -> tuple[Operation, ...]:
         """The operations on the path, first to last."""
         return tuple(self.operations[i] for i in self.path)
+
+    @property
+    def typical_step(self) -> float | None:
+        """Median relative step over all weight matrices that get a gradient."""
+        steps = [p.relative for p in self.parameters if p.gradient is not None and len(p.shape) > 1]
+        finite = [s for s in steps if math.isfinite(s)]
+        return median(finite) if finite else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,19 @@ from collections.abc import Hashable, Sequence
 import torch
 from torch import Tensor
 
-HELD_ELEMENTS = 1 << 21  # 8 MB in float32: what is kept, at most
+HELD_ELEMENTS = 1 << 21  # 8 MB in float32: what is kept, at most, beside a copy of the weights
 
 
 class Workspace:
     """Gives memory that the caller may overwrite, and the same again when it is asked for under the same name.
 
-    Fresh memory comes from the system page by page, which takes as long as the measuring itself.
+    Fresh memory comes from the system page by page, which takes longer than the measuring itself. weights: how many
+    elements the model's weights have, of which every traced step needs a copy.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weights: int = 0) -> None:
         self._buffers: dict[Hashable, Tensor] = {}
-        self._held = 0
+        self._held, self._most = 0, HELD_ELEMENTS + weights
 
     def empty(self, count: int, like: Tensor, name: Hashable) -> Tensor:
         """(count, *like.shape), contiguous; float32 where `like` is of half precision."""
@@ -29,7 +30,11 @@ class Workspace:
 
     def stack(self, tensors: Sequence[Tensor], name: Hashable) -> Tensor:
         """(k, ...): a copy of `tensors`, which are alike in shape, dtype and device. Call without gradients."""
-        return copied(tensors, self.empty(len(tensors), tensors[0], name))
+        return torch.stack(list(tensors), out=self.empty(len(tensors), tensors[0], name))
+
+    def joined(self, tensors: Sequence[Tensor], name: Hashable) -> Tensor:
+        """The same to be read only: a single tensor is not copied."""
+        return tensors[0].detach().unsqueeze(0) if len(tensors) == 1 else self.stack(tensors, name)
 
     def _buffer(self, size: int, dtype: torch.dtype, device: torch.device, name: Hashable) -> Tensor:
         key = (name, dtype, device)
@@ -38,11 +43,7 @@ class Workspace:
             return held[:size]
         fresh = torch.empty(size, dtype=dtype, device=device)
         growth = size - (0 if held is None else held.numel())
-        if self._held + growth <= HELD_ELEMENTS:
+        if self._held + growth <= self._most:
             self._buffers[key] = fresh
             self._held += growth
         return fresh
-
-
-def copied(tensors: Sequence[Tensor], into: Tensor) -> Tensor:
-    return torch.stack(list(tensors), out=into)
