@@ -326,6 +326,32 @@ def slow_loss(outputs, targets):
 case = Case(network, (x, x[:, :1]), slow_loss)
 """
 
+SLOW_STEPS = """
+import time
+
+import torch
+from torch import nn
+
+from unstick import Case
+
+x = torch.randn(96, 4, generator=torch.Generator().manual_seed(0))
+
+
+class SlowSteps(torch.optim.SGD):
+    taken = 0
+
+    def step(self, closure=None):
+        super().step(closure)
+        self.taken += 1
+        if self.taken == 5:
+            print("training", flush=True)
+        if self.taken >= 5:
+            time.sleep(0.05)
+
+
+case = Case(lambda: nn.Linear(4, 1), (x, x[:, :1]), nn.functional.mse_loss, optimizer=lambda ps: SlowSteps(ps, lr=0.01))
+"""
+
 
 def members(group: int) -> list[str]:
     """Processes of a group that are still running."""
@@ -388,7 +414,17 @@ def test_trials_that_are_stopped_leave_a_whole_report_and_no_processes(
     assert not list(folder.glob(".out*"))
 
 
-def test_a_diagnosis_that_is_stopped_says_so_and_writes_nothing(folder: Path) -> None:
+def test_a_diagnosis_that_is_stopped_keeps_what_it_has(folder: Path) -> None:
+    (folder / "slow.py").write_text(SLOW_STEPS)
+    status, out, err = stopped(["diagnose", "slow.py:case", "--json=out.json"], signal.SIGINT, to_group=True)
+    assert (status, err) == (INTERRUPTED, "written: out.json\n")
+    assert "Interrupted" in out
+    document = json.loads((folder / "out.json").read_text())
+    assert document["interrupted"] is True
+    assert 0 < document["learning"]["steps"] < 300
+
+
+def test_a_diagnosis_that_is_stopped_before_its_first_step_says_so_and_writes_nothing(folder: Path) -> None:
     (folder / "slow.py").write_text(SLOW)
     arguments = ["diagnose", "slow.py:case", "--json=out.json", "--html=out.html"]
     status, out, err = stopped(arguments, signal.SIGINT, to_group=True)

@@ -198,7 +198,9 @@ def test_does_not_judge_the_use_of_the_input_where_shuffling_cannot_tell() -> No
     single = Case(net, (X, CLASSES), F.cross_entropy, batch_size=1)
     blind = Case(net, (X, CLASSES), lambda out, y: out.square().mean(), batch_size=16)
     no_target = Case(net, [X], step=lambda model, x: model(x).square().mean())
-    for case in (same_target, single, blind, no_target):
+    autoencoder = Case(net, (X, CLASSES), step=lambda model, batch: model(batch[0]).square().mean(), batch_size=16)
+    noisy = Case(lambda: net(0.5), (X, CLASSES), step=autoencoder.step, batch_size=16)
+    for case in (same_target, single, blind, no_target, autoencoder, noisy):
         assert judged(case).uses_input is None
 
 

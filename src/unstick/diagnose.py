@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .case import Case
-from .observation import Observation
-from .observe import Progress, observe
+from .observation import Observation, Progress
+from .observe import observe
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find
 from .trace.attribution import attenuation
@@ -30,10 +30,13 @@ def diagnose(
     steps: optimizer steps to watch (300). budget: seconds after which the run ends, with what it has (120). device:
     where to run; None leaves the model where it is. progress: called with (description, done, total).
 
-    Nothing of the user's is changed. Same seed, same findings. Raises CaseError where the case cannot run.
+    Nothing of the user's is changed. Same seed, same findings. Ctrl-C ends the run and keeps what it has, marked as
+    interrupted. Raises CaseError where the case cannot run.
     """
     started = time.perf_counter()
-    observation = observe(case, steps=steps, seed=seed, budget=budget, device=device, progress=progress)
+    observation = observe(
+        case, steps=steps, seed=seed, budget=budget, device=device, progress=progress, interruptible=True
+    )
     return Diagnosis(observation, find(observation), time.perf_counter() - started)
 
 
@@ -48,6 +51,10 @@ class Diagnosis(Report):
     @property
     def target(self) -> str:
         return self.observation.target
+
+    @property
+    def interrupted(self) -> bool:
+        return self.observation.interrupted
 
     @property
     def healthy(self) -> bool:
@@ -73,6 +80,7 @@ class Diagnosis(Report):
             "path": [_on_path(op) for op in shown.hidden],
             "layers": [_layer(op) for op in shown.operations],
             "uncovered": list(seen.uncovered),
+            "interrupted": self.interrupted,
             "seed": seen.seed,
             "seconds": self.seconds,
             "versions": versions(),

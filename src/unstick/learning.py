@@ -16,6 +16,7 @@ from .errors import CaseError
 from .intervals import t_interval
 from .observation import Learning
 from .setup import Setup
+from .state import random_state, set_random_state
 from .trace.source import describe
 
 CONFIDENCE = 0.99
@@ -56,6 +57,8 @@ class Examiner:
         needed = SMALLEST_EFFECT * abs(average(reference))
         mean_final = average(final)
         uses_input, drop = _uses_input(mean_final, shuffled, outputs)
+        if uses_input is False and outputs is None and self._ignores_targets():
+            uses_input = None
         learns = low > 0 and average(gaps) >= needed
         if constant is None and not learns and uses_input:
             # Without outputs there is no constant predictor; a network that had converged before the run began shows
@@ -114,6 +117,15 @@ class Examiner:
                 return []
             rounds = [self._compared([(out, mix(target)) for out, target in outputs]) for _ in range(SHUFFLES)]
         return [average(losses) for losses in rounds] if moved else []
+
+    def _ignores_targets(self) -> bool:
+        """Whether a step pays no heed to the targets (that of an autoencoder does not), so that nothing follows from
+        shuffling them: under the same random draws, one target in the place of all others changes nothing."""
+        with_one = [with_target(batch, lambda t: t[:1].expand_as(t).contiguous()) for batch in self._batches]
+        state = random_state()
+        losses = self._losses(self._batches)
+        set_random_state(state)
+        return self._losses(with_one) == losses
 
     def _score(self, outputs: Outputs | None) -> float | None:
         """The metric, averaged over the batches; None where there is none, or the network has diverged."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .trace.types import Trace
+
+Progress = Callable[[str, int, int], None]
+"""Called as progress(description, done, total); the same description continues the same bar."""
 
 LARGE_STEP = 0.1
 """A step that changes a weight matrix by a tenth of itself is outside of where the gradient describes the loss
@@ -60,7 +64,7 @@ class Observation:
     target: name of the case. remedy: what was changed, None for the unchanged case. requested: the steps asked for;
     `learning.steps` were taken. losses: training loss of each step. traces: at steps 0, 1, 3, 10, 30 ... and the
     last. metric: the case's own, on the evaluation batches, higher is better. diverged: the first step at which the
-    loss was not finite. changes: what the remedy did, in words.
+    loss was not finite. changes: what the remedy did, in words. interrupted: the user ended it early.
     """
 
     target: str
@@ -74,6 +78,7 @@ class Observation:
     diverged: int | None
     changes: tuple[str, ...]
     seconds: float
+    interrupted: bool = False
 
     @property
     def uncovered(self) -> tuple[str, ...]:

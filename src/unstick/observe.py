@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -16,15 +16,13 @@ from torch import Tensor, nn
 from .batches import check_finite
 from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
-from .observation import Observation, doubtful
+from .observation import Observation, Progress, doubtful
 from .remedies.base import Remedy
 from .setup import Anatomy
 from .state import preserved, random_state, seed_everything, set_random_state
 from .trace.record import Recorder, record
 from .trace.statistics import Move, StepMeter, fetch, move, rows_alike
 from .trace.types import ParameterStep, Trace
-
-Progress = Callable[[str, int, int], None]
 
 STEPS = 300
 BUDGET = 120.0  # seconds
@@ -49,8 +47,11 @@ def observe(
     budget: float | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    interruptible: bool = False,
 ) -> Observation:
     """Train a copy of `case`, changed by `remedy`, for `steps` steps (300) or `budget` seconds (120), and measure.
+
+    interruptible: Ctrl-C, after the first step, ends the training like the budget does, instead of being raised.
 
     Same seed, same numbers. The user's objects and the global state are left as they were, also when this raises:
     CaseError for a case that cannot run, NotApplicable for a remedy that does not fit it.
@@ -61,7 +62,7 @@ def observe(
     with preserved(threads=1 if _on_cpu(device) else None):
         run = _Run(case, remedy, seed, device)
         try:
-            run.train(wanted, deadline, progress)
+            interrupted = run.train(wanted, deadline, progress, interruptible)
             learning, metric = run.examiner.conclude(len(run.losses))
         finally:
             run.close()
@@ -77,6 +78,7 @@ def observe(
         diverged=next((i for i, loss in enumerate(run.losses) if not math.isfinite(loss)), None),
         changes=tuple(run.setup.changes),
         seconds=time.perf_counter() - started,
+        interrupted=interrupted,
     )
 
 
@@ -122,7 +124,17 @@ class _Run:
         seed_everything(seed + REMEDY_SEED)
         remedy.apply(self.setup, anatomy)
 
-    def train(self, steps: int, deadline: float, progress: Progress | None) -> None:
+    def train(self, steps: int, deadline: float, progress: Progress | None, interruptible: bool) -> bool:
+        """Whether the user interrupted it, where that is allowed."""
+        try:
+            self._train(steps, deadline, progress)
+        except KeyboardInterrupt:
+            if not interruptible or not self.traces:
+                raise
+            return True
+        return False
+
+    def _train(self, steps: int, deadline: float, progress: Progress | None) -> None:
         traced = traced_steps(steps)
         pending: list[Tensor] = []
         for step in range(steps):

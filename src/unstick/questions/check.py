@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..case import Case
 from ..errors import QuestionError
-from ..report.progress import Progress
+from ..observation import Progress
 from ..report.style import VERDICTS
 from ..target import load as load_target
 from ..trials import Trial, TrialReport, try_remedies

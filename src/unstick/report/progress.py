@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Progress = Callable[[str, int, int], None]
-"""Called as progress(description, done, total); the same description continues the same bar."""
+from ..observation import Progress
 
 
 @contextmanager

@@ -38,6 +38,8 @@ YES = Style("yes", "green", "✓", "+")
 NO = Style("no", "red", "✗", "x")
 UNKNOWN = Style("not known", "yellow", "?", "?")
 
+INTERRUPTED = "Interrupted; this is what was known by then."
+
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-~=+*#"
 

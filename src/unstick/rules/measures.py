@@ -58,11 +58,13 @@ def gradient(seen: Observation, beyond: float) -> Gradient | None:
 
 
 def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
-    """The weighted operations on the trunk in forward order, with the step that the optimizer gave each."""
+    """The weights of the operations on the trunk in forward order, each once, with the step that they were given."""
     steps = {p.name: p for p in trace.parameters if p.trainable}
-    operations = [op for op in trace.operations if op.kind == "weights" and op.parameter in steps]
-    chosen = set(trace.path)
-    return [(op, steps[op.parameter]) for op in operations if op.index in chosen and op.parameter is not None]
+    used: dict[str, Operation] = {}
+    for op in trace.hidden:
+        if op.kind == "weights" and op.parameter in steps:
+            used.setdefault(op.parameter, op)
+    return [(op, steps[name]) for name, op in used.items()]
 
 
 def stuck(trace: Trace) -> list[tuple[Operation, ParameterStep]]:

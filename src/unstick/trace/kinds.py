@@ -59,6 +59,14 @@ ACTIVATIONS: Mapping[str, Flat | None] = {
     "exp": None,
 }
 
+# What torch calls some of them inside, where they are not called by their own name.
+ALIASES: Mapping[str, str] = {
+    "special_expit": "sigmoid",
+    "log_sigmoid": "logsigmoid",
+    "_threshold": "threshold",
+    "rrelu_with_noise": "rrelu",
+}
+
 WEIGHTED = frozenset(
     [
         "linear",
@@ -205,8 +213,9 @@ class Function(NamedTuple):
 
 
 @functools.cache
-def function(raw: str) -> Function:
+def facts(raw: str) -> Function:
     name = raw if raw.endswith("__") else raw.rstrip("_")
+    name = ALIASES.get(name, name)
     kind: Kind = "other"
     if name in ACTIVATIONS:
         kind = "activation"

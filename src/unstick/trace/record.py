@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..setup import Setup
 from . import statistics
 from .attribution import trunk
-from .kinds import OPAQUE, Flat, Function, function, is_inplace
+from .kinds import OPAQUE, Flat, Function, facts, is_inplace
 from .sites import SiteCounter, tensors_in
 from .source import caller, of_module
 from .statistics import Slopes
@@ -130,7 +130,7 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        called = function(getattr(func, "__name__", ""))
+        called = facts(getattr(func, "__name__", ""))
         inputs = tensors_in(args, kwargs)
         site = self._sites.see(called.name, inputs)
         if (kwargs or called.maybe_inplace) and is_inplace(called.raw, args, kwargs):

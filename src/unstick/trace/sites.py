@@ -34,10 +34,11 @@ class SiteCounter:
         self._count = 0
 
     def see(self, name: str, inputs: Sequence[Tensor]) -> Site | None:
-        """The site of this call where it is an activation, in place (`relu_`) or not; None for any other call.
+        """The site of this call where it is an activation; None for any other call.
 
-        inputs: its `tensors_in`. None, too, for an activation before any parameter was touched. This runs once for
-        each torch function call, so it is written for speed.
+        name: as `kinds.facts` gives it, the same in place and not. inputs: its `tensors_in`. None, too, for an
+        activation before any parameter was touched. This runs once for each torch function call, so it is written for
+        speed.
         """
         names = self._names
         for value in inputs:
@@ -45,7 +46,7 @@ class SiteCounter:
                 self.parameter = touched
                 self._count = 0
                 break
-        if name not in ACTIVATIONS and name.rstrip("_") not in ACTIVATIONS:
+        if name not in ACTIVATIONS:
             return None
         if self.parameter is None:
             return None

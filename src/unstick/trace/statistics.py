@@ -103,7 +103,7 @@ def forward_collector(workspace: Workspace) -> Collector[Tensor]:
 
 
 def forward(numbers: Sequence[float], flat: Sequence[float], shape: tuple[int, ...]) -> Forward:
-    """The numbers of one output of this shape, in its own unit. flat: from the other collector, empty if it has none."""
+    """The numbers of one output of this shape, in its own unit. flat: those of `flat_collector`, if it has any."""
     peak, norm, mean, spread = numbers
     unit = min(max(peak, SMALLEST), LARGEST)  # what it was divided by
     between = (spread / norm) ** 2 if norm else 0.0

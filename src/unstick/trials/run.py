@@ -10,11 +10,10 @@ from functools import partial
 
 from ..case import Case, describe
 from ..errors import CaseError, NotApplicable
-from ..observation import Observation
+from ..observation import Observation, Progress
 from ..observe import BUDGET, STEPS, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
-from ..report.progress import Progress
 from ..rules import find
 from ..trace.source import of_traceback
 from .engines import Engine, InProcess, LocalEngine, Lost

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
+from ..style import INTERRUPTED
 from ..style import answer as style_of
 from .pen import Blocks, Pen
 
@@ -23,7 +24,7 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
         yield from _statement(statement, pen)
     yield ""
     if document.get("interrupted"):
-        yield pen.text("Interrupted; this is what was known by then.", "yellow")
+        yield pen.text(INTERRUPTED, "yellow")
     if open_ := [s["id"] for s in document["statements"] if not _settled(s)]:
         yield pen.text(f"Not settled by these runs: {listed(open_)}", "yellow")
     textbook = [s["id"] for s in document["statements"] if s["textbook"]]

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from ..style import NO, SEVERITIES, YES, number, plural
+from ..style import INTERRUPTED, NO, SEVERITIES, YES, number, plural
 from .pen import Blocks, Pen
 
 _NOTHING = {
@@ -23,6 +23,8 @@ LEAST = 3.0
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     """The headline, the findings with causes first, the gradient's way, what was not seen."""
     yield headline(document, pen)
+    if document.get("interrupted"):
+        yield pen.text(INTERRUPTED, "yellow")
     for finding in document["findings"]:
         yield ""
         yield from _finding(finding, pen)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ..style import VERDICTS, number, plural
+from ..style import INTERRUPTED, VERDICTS, number, plural
 from .pen import Blocks, Pen
 
 COLUMNS = ("change", "verdict", "loss", "learns", "decades lost")
@@ -63,7 +63,7 @@ def recommendation(document: Mapping[str, Any]) -> str:
     verdicts = {trial["verdict"] for trial in document["trials"]}
     if document.get("interrupted") and verdicts <= {"inconclusive"}:
         return "Interrupted before anything was settled."
-    stopped = "Interrupted; this is what was known by then. " if document.get("interrupted") else ""
+    stopped = f"{INTERRUPTED} " if document.get("interrupted") else ""
     if document["recommended"] is not None:
         return stopped + f"Recommended: {document['recommended']}"
     if not verdicts:
