@@ -25,5 +25,9 @@ class QuestionError(UnstickError):
     """A question file is malformed; the message names the file, the line and the field."""
 
 
+class TheoryError(UnstickError, ValueError):
+    """Theory was asked about something that it does not know, or with numbers that make no sense."""
+
+
 class OutputError(UnstickError):
     """A report cannot be written where it was asked for."""

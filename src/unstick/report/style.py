@@ -43,7 +43,10 @@ INTERRUPTED = "Interrupted; this is what was known by then."
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-~=+*#"
 
-_ASCII = str.maketrans({"→": "->", "–": "-", "−": "-", "…": "...", "·": "|", "≈": "~", "≤": "<=", "≥": ">=", "×": "x"})
+_ASCII = str.maketrans(
+    {"→": "->", "–": "-", "−": "-", "…": "...", "·": "|", "≈": "~", "≤": "<=", "≥": ">=", "×": "x"}
+    | {"σ": "sigma", "χ": "chi", "ξ": "xi", "²": "^2"}
+)
 
 
 def spelled(text: str, ascii_only: bool) -> str:
