@@ -10,6 +10,7 @@ from typing import Any
 from .case import Case
 from .observation import Observation, Progress
 from .observe import observe
+from .prediction import Prediction, predict
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find
 from .trace.attribution import attenuation
@@ -66,6 +67,7 @@ class Diagnosis(Report):
         seen = self.observation
         shown = next((t for t in seen.traces if attenuation(t) is not None), seen.traces[0])
         lost = attenuation(shown)
+        expected = predict(shown)
         document: dict[str, Any] = {
             "schema": "unstick/diagnosis/1",
             "target": seen.target,
@@ -76,8 +78,9 @@ class Diagnosis(Report):
             "attenuation_decades": lost.decades if lost else None,
             "attenuation_truncated": lost.truncated if lost else None,
             "attribution": dict(lost.parts) if lost else dict.fromkeys(KINDS),
+            "theory": _theory(expected),
             "traces": [_summary(trace) for trace in seen.traces],
-            "path": [_on_path(op) for op in shown.hidden],
+            "path": _path(shown, expected),
             "layers": [_layer(op) for op in shown.operations],
             "uncovered": list(seen.uncovered),
             "interrupted": self.interrupted,
@@ -94,15 +97,44 @@ def _summary(trace: Trace) -> dict[str, Any]:
     return {"step": trace.step, "loss": trace.loss, "attenuation_decades": lost.decades if lost else None}
 
 
-def _on_path(op: Operation) -> dict[str, Any]:
-    norm = op.backward.norm if op.backward else 0.0
+def _theory(expected: Prediction | None) -> dict[str, Any] | None:
+    """What mean-field theory says of the network in the trace that is shown."""
+    if expected is None:
+        return None
+    reach = expected.reach
     return {
-        "module": op.module,
-        "op": op.name,
-        "kind": op.kind,
-        "source": op.source,
-        "decades": math.log10(norm) if 0 < norm < math.inf else None,
+        "decades": expected.decades,
+        "measured": expected.measured,
+        "scatter": expected.scatter,
+        "gap": expected.gap,
+        "layers": expected.layers,
+        "reach": reach.layers if reach else None,
+        "reason": reach.reason if reach else None,
+        "sentence": expected.sentence,
     }
+
+
+def _path(trace: Trace, expected: Prediction | None) -> list[dict[str, Any]]:
+    """log10 of the gradient's norm behind each hidden operation, as measured, and as theory expects it to come back
+    from the last."""
+    last = _decades(trace.hidden[-1]) if trace.hidden else None
+    lost = expected.path if expected and last is not None else (None,) * len(trace.hidden)
+    return [
+        {
+            "module": op.module,
+            "op": op.name,
+            "kind": op.kind,
+            "source": op.source,
+            "decades": _decades(op),
+            "expected": last - decades if last is not None and decades is not None else None,
+        }
+        for op, decades in zip(trace.hidden, lost, strict=True)
+    ]
+
+
+def _decades(op: Operation) -> float | None:
+    norm = op.backward.norm if op.backward else 0.0
+    return math.log10(norm) if 0 < norm < math.inf else None
 
 
 def _layer(op: Operation) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from ..observation import GROWTH, Observation
+from ..prediction import predict
 from ..trace.types import Attenuation, Operation, Trace
 from .base import Finding, Rule, Severity
 from .measures import (
@@ -85,6 +86,7 @@ class VanishingGradient(Rule):
         still, weights = stuck(seen.traces[-1]), weight_steps(seen.traces[-1])
         first = trace.hidden[0]
         culprit = state.culprit
+        expected = predict(trace)
         at = _most_at_fault(trace, culprit)
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
         share = (
@@ -100,7 +102,7 @@ class VanishingGradient(Rule):
             Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
             f"{share}. "
-            f"So {consequence}.",
+            f"So {consequence}.{f' {expected.sentence}' if expected else ''}",
             module=at.module,
             source=at.source,
             cause=cause,
@@ -108,6 +110,8 @@ class VanishingGradient(Rule):
                 "decades": a.decades,
                 "parts": dict(a.parts),
                 "truncated": a.truncated,
+                "expected_decades": expected.decades if expected else None,
+                "reach": expected.reach.layers if expected and expected.reach else None,
                 "stuck_weights": len(still),
                 "weights": len(weights),
                 "relative_step_first": weights[0][1].relative if weights else None,

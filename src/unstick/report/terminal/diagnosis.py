@@ -69,6 +69,8 @@ def gradient(document: Mapping[str, Any], pen: Pen) -> Iterator[RenderableType]:
     yield pen.indented(pen.text(f"{first} … {last}; 1e{min(known):+.0f} to 1e{max(known):+.0f}", "dim"))
     if document["attenuation_decades"] is not None:
         yield from _attribution(document["attenuation_decades"], document["attribution"], pen)
+    if theory := document.get("theory"):
+        yield pen.indented(pen.text(theory["sentence"]))
 
 
 def _attribution(whole: float, parts: Mapping[str, float], pen: Pen) -> Iterator[RenderableType]:
