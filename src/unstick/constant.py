@@ -83,13 +83,13 @@ def _fitted(outputs: Outputs, criterion: Any, axis: int, span: Span) -> list[flo
 
     starts = _starts(outputs, axis, span)
     merged = _merged(outputs)
-    best = _minimise(starts, lambda free: losses(free, merged))
+    best = minimise(starts, lambda free: losses(free, merged))
     if best is None:
         return None
     # All batches in one call is faster, and means the same for nearly every loss; look whether it does here.
     found = losses(best[0], outputs).detach()
     if len(merged) == 1 and not math.isclose(found.double().mean().item(), best[1], rel_tol=1e-4, abs_tol=1e-6):
-        best = _minimise([*starts, best[0]], lambda free: losses(free, outputs)) or best
+        best = minimise([*starts, best[0]], lambda free: losses(free, outputs)) or best
         found = losses(best[0], outputs).detach()
     return numbers(list(found))
 
@@ -127,7 +127,7 @@ def _starts(outputs: Outputs, axis: int, span: Span) -> list[Tensor]:
     return starts
 
 
-def _minimise(starts: Sequence[Tensor], losses: Callable[[Tensor], Tensor]) -> tuple[Tensor, float] | None:
+def minimise(starts: Sequence[Tensor], losses: Callable[[Tensor], Tensor]) -> tuple[Tensor, float] | None:
     """The lowest point that L-BFGS comes across from the best of `starts`, and the mean loss there.
 
     A loss may raise on values outside its range; what was found before that stands. None where nothing was.

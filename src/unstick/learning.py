@@ -12,12 +12,14 @@ from torch import Tensor
 
 from .batches import tensors, with_target
 from .constant import Outputs, average, constant_losses, finite, numbers
+from .ends import ends
 from .errors import CaseError
 from .intervals import t_interval
-from .observation import Learning
+from .observation import Ends, Learning
 from .setup import Setup
 from .state import random_state, set_random_state
 from .trace.source import describe
+from .trace.types import Trace
 
 CONFIDENCE = 0.99
 SMALLEST_EFFECT = 0.01
@@ -39,6 +41,7 @@ class Examiner:
         # A metric that is a module (torchmetrics) counts what it sees, and is the user's.
         self._metric = copy.deepcopy(metric) if isinstance(metric, torch.nn.Module) else metric
         self._initial = self._losses(batches)
+        self._concluded: Outputs | None = None
         if metric is not None:  # a metric that fails should not do so at the end of the run
             with buffers_kept(setup.model), torch.no_grad():
                 self._score(self._outputs(batches[:1]))
@@ -73,7 +76,16 @@ class Examiner:
             steps=steps,
             uses_input=uses_input,
         )
+        self._concluded = outputs
         return learning, metric
+
+    def ends(self, trace: Trace) -> Ends | None:
+        """Both ends of the loss, after `conclude`. trace: any of this network."""
+        outputs, criterion = self._concluded, self._setup.criterion
+        if outputs is None or criterion is None:
+            return None
+        with torch.no_grad(), self._setup.active():
+            return ends(outputs, criterion, trace)
 
     def _losses(self, batches: Sequence[Any]) -> list[float]:
         with buffers_kept(self._setup.model), torch.no_grad():

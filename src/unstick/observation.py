@@ -58,13 +58,78 @@ class Learning:
 
 
 @dataclass(frozen=True, slots=True)
+class Values:
+    """What a tensor of outputs or targets holds, over the held batches.
+
+    shape: in the first batch, samples first. low, high, mean, deviation: over all entries. zeros: share of entries that
+    are zero. integer: class labels rather than numbers. between: standard deviation between samples, root mean square
+    over the other axes. distributions: the axes along which entries are probabilities that sum to one.
+    """
+
+    shape: tuple[int, ...]
+    low: float
+    high: float
+    mean: float
+    deviation: float
+    between: float
+    zeros: float
+    integer: bool
+    distributions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Both ends of the loss: what the network puts out after the run, and what is asked of it.
+
+    activation: the last operation of the model where nothing weighted comes after it ("softmax"), None where the
+    outputs come straight from weights. losses: names of the operations outside of the model, which are the loss's.
+    free, within: the loss of the best outputs, sample by sample, if they may be any numbers, and if they keep to what
+    `activation` can give; None where they cannot be found.
+    broadcast: output and target differ in shape, and the loss stretches them against each other.
+    """
+
+    outputs: Values
+    targets: Values
+    activation: str | None
+    losses: tuple[str, ...]
+    free: float | None
+    within: float | None
+    broadcast: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """What was set on the optimizer, the largest over its groups; None where it has no such setting."""
+
+    name: str
+    rate: float | None
+    weight_decay: float | None
+    epsilon: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """Something that was tried on a copy to tell causes apart.
+
+    name: its id. question: what it asks. answer: what it showed, as a sentence. numbers: measured.
+    """
+
+    name: str
+    question: str
+    answer: str
+    numbers: dict[str, float | int | bool | None]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """One training run of a case, or of a remedied case.
 
     target: name of the case. remedy: what was changed, None for the unchanged case. requested: the steps asked for;
     `learning.steps` were taken. losses: training loss of each step. traces: at steps 0, 1, 3, 10, 30 ... and the
     last. metric: the case's own, on the evaluation batches, higher is better. diverged: the first step at which the
-    loss was not finite. changes: what the remedy did, in words. interrupted: the user ended it early.
+    loss was not finite. changes: what the remedy did, in words. interrupted: the user ended it early. ends: None
+    where outputs and targets cannot be told apart. experiments: what was tried because the network does not learn.
     """
 
     target: str
@@ -79,6 +144,13 @@ class Observation:
     changes: tuple[str, ...]
     seconds: float
     interrupted: bool = False
+    ends: Ends | None = None
+    optimizer: Optimizer | None = None
+    experiments: tuple[Experiment, ...] = ()
+
+    def tried(self, name: str) -> Experiment | None:
+        """The experiment of this name, if it was made."""
+        return next((e for e in self.experiments if e.name == name), None)
 
     @property
     def uncovered(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .batches import check_finite
 from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
-from .observation import Observation, Progress, doubtful
+from .observation import Observation, Optimizer, Progress, doubtful
 from .remedies.base import Remedy
 from .setup import Anatomy
 from .state import preserved, random_state, seed_everything, set_random_state
@@ -64,6 +64,7 @@ def observe(
         try:
             interrupted = run.train(wanted, deadline, progress, interruptible)
             learning, metric = run.examiner.conclude(len(run.losses))
+            ends = run.examiner.ends(run.traces[-1])
         finally:
             run.close()
     return Observation(
@@ -79,6 +80,8 @@ def observe(
         changes=tuple(run.setup.changes),
         seconds=time.perf_counter() - started,
         interrupted=interrupted,
+        ends=ends,
+        optimizer=run.settings,
     )
 
 
@@ -101,6 +104,8 @@ class _Run:
         self._weights = [p for _, p in self._parameters]
         self._recorder = Recorder(self.setup.model)
         self.optimizer = self.setup.make_optimizer(self._weights)
+        self.settings = _settings(self.optimizer)
+        self._held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
         self._training = case.stream(seed, self._device)
@@ -191,7 +196,8 @@ class _Run:
         moves = {i: move(row) for i, row in numbers.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
         steps = (
-            _parameter_step(p, name, moves.get(i), name in matrices) for i, (name, p) in enumerate(self._parameters)
+            _parameter_step(p, name, moves.get(i), name in matrices, id(p) in self._held)
+            for i, (name, p) in enumerate(self._parameters)
         )
         trace = replace(trace, parameters=tuple(steps))
         if not doubtful(trace):
@@ -215,7 +221,7 @@ class _Run:
             source.close()  # type: ignore[attr-defined]
 
 
-def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool) -> ParameterStep:
+def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool, held: bool) -> ParameterStep:
     """`moved`: None for a parameter without a gradient. `matrix`: its rows are units."""
     return ParameterStep(
         name=name,
@@ -226,7 +232,16 @@ def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool
         resolution=_resolution(p.dtype),
         symmetric=matrix and moved is not None and moved.perhaps_alike and rows_alike(p),
         trainable=p.requires_grad,
+        held=held,
     )
+
+
+def _settings(optimizer: torch.optim.Optimizer) -> Optimizer:
+    def largest(name: str) -> float | None:
+        values = (group.get(name) for group in optimizer.param_groups)
+        return max((float(v) for v in values if isinstance(v, int | float | Tensor)), default=None)
+
+    return Optimizer(type(optimizer).__name__, largest("lr"), largest("weight_decay"), largest("eps"))
 
 
 @functools.cache

@@ -298,4 +298,5 @@ class Recorder(TorchFunctionMode):
             inputs=tuple(inputs),
             parameters=(),
             uncovered=tuple(self._uncovered),
+            used=frozenset(self._touched),
         )

@@ -113,7 +113,7 @@ class ParameterStep:
     norm: ‖w‖ before the step. gradient: ‖dL/dw‖, None where the parameter got none. step: ‖Δw‖, the step really
     taken, as seen in the stored weights. resolution: the machine epsilon of the parameter's dtype: a relative step
     below it does not change the stored weights. symmetric: the units of a weight matrix are all alike and get the
-    same gradient, so they will stay alike. trainable: requires_grad.
+    same gradient, so they will stay alike. trainable: requires_grad. held: the optimizer has it.
     """
 
     name: str
@@ -124,6 +124,7 @@ class ParameterStep:
     resolution: float
     symmetric: bool
     trainable: bool
+    held: bool = True
 
     @property
     def relative(self) -> float:
@@ -140,7 +141,8 @@ class Trace:
     step: steps taken before it. loss: of the batch, before the step. path: indices of the operations along the trunk
     from the first weighted operation to the one before the last weighted operation, in forward order (see
     `attribution.trunk`). change, predicted: by how much the loss of the same batch changed through the step, and the
-    first-order prediction g·Δw; None where they were not measured (see `observation.doubtful`).
+    first-order prediction g·Δw; None where they were not measured (see `observation.doubtful`). used: names of the
+    parameters that the forward pass read.
     """
 
     step: int
@@ -152,6 +154,7 @@ class Trace:
     uncovered: tuple[str, ...]
     change: float | None = None
     predicted: float | None = None
+    used: frozenset[str] = frozenset()
 
     @property
     def hidden(self) -> tuple[Operation, ...]:
