@@ -19,8 +19,10 @@ ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "
 
 
 def failed(seen: Observation) -> bool:
-    """The run was long enough to show learning, or broke down, and there was none."""
-    return not seen.learning.learns and (seen.learning.steps >= ENOUGH_STEPS or seen.diverged is not None)
+    """The run was long enough to show learning, or broke down, and there was none: not even a beginning."""
+    if seen.learning.learns or seen.learning.begun:
+        return False
+    return seen.learning.steps >= ENOUGH_STEPS or seen.diverged is not None
 
 
 @dataclass(frozen=True, slots=True)
