@@ -129,18 +129,22 @@ def cell(norm: str | None, side: str, activation: str, weights: str, depth: int,
     network = Uniform(activation, WEIGHTS[weights], norm, side, batch=BATCH, width=WIDTH)  # type: ignore[arg-type]
     predicted = 10.0 ** fmean(network.layer_decades(depth))
     error = math.log(10.0) * stdev(found) / math.sqrt(len(found))
-    return Cell(f"{norm} {side}" if norm else "none", activation, weights, depth, predicted, 10.0 ** fmean(found), error)
+    return Cell(
+        f"{norm} {side}" if norm else "none", activation, weights, depth, predicted, 10.0 ** fmean(found), error
+    )
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     import pickle, time
+
     t = time.time()
     c = cells()
     pickle.dump([vars(x) for x in c], open("/tmp/cells.pkl", "wb"))
     print(time.time() - t)
     print(sum(x.right for x in c) / len(c))
     for x in c:
-        if not x.right: print(x, f"{x.off:+.3f}")
+        if not x.right:
+            print(x, f"{x.off:+.3f}")
     print(max(x.error for x in c))
