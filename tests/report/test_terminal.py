@@ -169,7 +169,7 @@ def test_theory_says_how_far_a_signal_reaches_then_the_numbers() -> None:
     assert "variance 0.253, correlation 0.256, gradient infinite (layers)" in text
     assert "edge of chaos none with biases of 0.0052" in text
     assert "critical σ_w² 103, σ_b² 0: weights of standard deviation 1.27 at width 64" in text
-    assert "▁▃▆█" in plain(documents.theory())
+    assert "▁▃▅▇" in plain(documents.theory())
     assert "A note about it." in text
 
 

@@ -33,7 +33,7 @@ def test_he_is_exactly_critical_for_relu() -> None:
 
 
 def test_critical_line_of_tanh() -> None:
-    """Schoenholz et al. 2017, figure 2: σ_w² = 1.76 at σ_b² = 0.05."""
+    """Schoenholz et al. 2017: σ_w² = 1.76 at σ_b² = 0.05."""
     edge = edge_of_chaos("tanh", 0.05)
     assert edge is not None
     assert edge.weight_variance == pytest.approx(1.760955, abs=5e-7)

@@ -60,7 +60,7 @@ def test_closed_forms() -> None:
 
 @pytest.mark.parametrize("correlation", [-0.7, 0.0, 0.3, 0.99, 1.0 - 1e-7, 1.0])
 def test_relu_pairs_are_the_arc_cosine_kernels(correlation: float) -> None:
-    """Cho and Saul 2009, equations 3 to 6: kernels of degree 1 and 0, halved."""
+    """Cho and Saul 2009: the kernels of degree 1 and 0, halved."""
     angle, q = math.acos(correlation), 2.5
     one = (math.sin(angle) + (math.pi - angle) * correlation) * q / (2.0 * math.pi)
     zero = (math.pi - angle) / (2.0 * math.pi)

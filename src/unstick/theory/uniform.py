@@ -18,7 +18,7 @@ Side = Literal["before", "after"]
 
 REACH = 6.0
 """A signal reaches until its strength has changed by exp(6): networks train to a depth of about 6 ξ_c (Schoenholz et
-al. 2017, section 5). That is a factor of 20 on the gradient's norm."""
+al. 2017). That is a factor of 20 on the gradient's norm."""
 DEEPEST = 2000
 """Layers that are followed one by one. By then a network is at rest, or so near to critical that its reach is endless.
 """
