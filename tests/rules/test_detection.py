@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 import cases
+from unstick.case import Case
 from unstick.diagnose import Diagnosis, diagnose
 from unstick.rules import RULES, Severity
 
@@ -61,6 +63,17 @@ def test_what_is_wrong_at_once_is_found_at_once(name: str, steps: int) -> None:
 @pytest.mark.parametrize("steps", [10, 300])
 def test_a_ruinous_rate_needs_no_long_look(steps: int) -> None:
     assert diagnosed("rate_too_high", steps).findings[0].rule == "learning-rate-too-high"
+
+
+def test_steps_that_half_precision_swallows() -> None:
+    x, y = cases.digits()
+    case = Case(
+        lambda: cases.dense(2, nn.ReLU, nn.init.kaiming_normal_).bfloat16(),
+        (x.bfloat16(), y),
+        F.cross_entropy,
+        optimizer=cases.adam(1e-8),
+    )
+    assert diagnose(case, steps=1).findings[0].rule == "learning-rate-too-low"
 
 
 def test_the_mechanism_of_a_vanishing_gradient_is_named() -> None:

@@ -111,6 +111,17 @@ def saturated_but_learning() -> Case:
     return cases.digits_case(lambda: cases.dense(10, nn.Sigmoid, nn.init.normal_), "sigmoid-n01-10")
 
 
+def half_precision() -> Case:
+    """learning-rate-too-low: a step below the machine epsilon, which moves the weights as the gradient promises."""
+    x, y = cases.digits()
+    return Case(
+        lambda: cases.dense(2, nn.ReLU, nn.init.kaiming_normal_).bfloat16(),
+        (x.bfloat16(), y),
+        F.cross_entropy,
+        name="bfloat16",
+    )
+
+
 class Attention(nn.Module):
     """One head over the rows of a digit; what is yet to come is hidden by minus infinity."""
 
@@ -154,7 +165,7 @@ NEARLY: dict[str, Callable[[], Case]] = {
         tanh_with_an_attenuated_gradient, relu_at_default, batchnorm_that_grows, last_layer_at_zero, residual_at_zero,
         frozen_backbone, large_inputs_behind_a_norm, half_of_the_units_off, small_rate_that_is_enough,
         large_rate_that_is_not_too_large, saturated_but_learning, mask_of_minus_infinity, added_minus_infinity,
-        rows_masked_as_a_whole,
+        rows_masked_as_a_whole, half_precision,
     )
 }  # fmt: skip
 
