@@ -246,7 +246,7 @@ def _settings(optimizer: torch.optim.Optimizer) -> Optimizer:
 
 @functools.cache
 def _resolution(dtype: torch.dtype) -> float:
-    return torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+    return torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 0.0
 
 
 def _clear(parameters: Iterable[nn.Parameter]) -> None:

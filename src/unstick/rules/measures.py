@@ -14,6 +14,11 @@ ENOUGH_STEPS = 100
 """Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
 every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
 
+HOPELESS = 1e-7
+"""At a relative step of 1e-7 a weight needs a hundred thousand steps to change by 1 %, when all point the same way.
+
+Steps are measured in the stored weights, so what rounding swallows, in whichever precision, is not in them."""
+
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
 
@@ -70,11 +75,8 @@ def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
 
 
 def stuck(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
-    """Weighted operations on the trunk whose stored weights the optimizer's step does not change.
-
-    A relative step below the machine epsilon of the dtype is lost when it is added.
-    """
-    return [(op, p) for op, p in weight_steps(trace) if p.gradient is not None and p.relative < p.resolution]
+    """Weighted operations on the trunk whose weights get a gradient, and from the optimizer a step as good as none."""
+    return [(op, p) for op, p in weight_steps(trace) if p.gradient is not None and p.relative < HOPELESS]
 
 
 def activations(trace: Trace, names: Iterable[str]) -> list[Operation]:

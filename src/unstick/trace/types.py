@@ -111,9 +111,10 @@ class ParameterStep:
     """One parameter before and after one optimizer step.
 
     norm: ‖w‖ before the step. gradient: ‖dL/dw‖, None where the parameter got none. step: ‖Δw‖, the step really
-    taken, as seen in the stored weights. resolution: the machine epsilon of the parameter's dtype: a relative step
-    below it does not change the stored weights. symmetric: the units of a weight matrix are all alike and get the
-    same gradient, so they will stay alike. trainable: requires_grad. held: the optimizer has it.
+    taken, as seen in the stored weights, where rounding has had its share. resolution: the machine epsilon of the
+    parameter's dtype; a smaller relative step still moves entries that are small or zero. symmetric: the units of a
+    weight matrix are all alike and get the same gradient, so they will stay alike. trainable: requires_grad. held: the
+    optimizer has it.
     """
 
     name: str
