@@ -293,7 +293,8 @@ def input_collector() -> Collector[tuple[Tensor, int]]:
 
 
 def input_signal(shape: tuple[int, ...], numbers: Sequence[float]) -> Input:
-    return Input(shape, *numbers)
+    rms, mean, *spreads = numbers
+    return Input(shape, rms, mean, *(spreads if shape[0] > 1 else [math.nan] * 3))
 
 
 def _input(x: Tensor, unit_axis: int) -> Tensor:
