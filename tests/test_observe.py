@@ -186,6 +186,18 @@ def test_steps_of_complex_parameters_are_measured_as_pairs_of_real_ones() -> Non
     assert "matmul: complex numbers are not measured" in trace.uncovered
 
 
+@pytest.mark.parametrize(("size", "batches"), [(1, 128), (5, 26), (8, 16), (40, 16)])
+def test_tiny_batches_are_evaluated_on_more_of_them(size: int, batches: int) -> None:
+    met: list[int] = []
+
+    def metric(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        met.append(len(targets))
+        return 0.0
+
+    observe(Case(net, (X, Y), F.cross_entropy, batch_size=size, metric=metric), steps=1)
+    assert met == [size] * (1 + batches)  # once before the run, to see that it works
+
+
 def test_progress_is_told_after_each_step() -> None:
     told: list[tuple[str, int, int]] = []
     observe(Case(net, (X, Y), F.cross_entropy), steps=5, progress=lambda *state: told.append(state))

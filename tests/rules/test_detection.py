@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -74,6 +75,11 @@ def test_steps_that_half_precision_swallows() -> None:
         optimizer=cases.adam(1e-8),
     )
     assert diagnose(case, steps=1).findings[0].rule == "learning-rate-too-low"
+
+
+def test_one_sample_a_batch_hides_no_vanished_gradient() -> None:
+    case = dataclasses.replace(cases.kaylee_like(), batch_size=1)
+    assert diagnose(case, steps=3).findings[0].rule == "vanishing-gradient"
 
 
 def test_the_mechanism_of_a_vanishing_gradient_is_named() -> None:

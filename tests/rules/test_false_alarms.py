@@ -122,6 +122,18 @@ def half_precision() -> Case:
     )
 
 
+def one_sample_a_batch() -> Case:
+    """unscaled-inputs, collapsed-signal, dead-units: how samples differ cannot be told from one of them; and
+    not-learning: three hundred steps are no more than five of 64 samples."""
+    x = torch.randn(512, 4, generator=torch.Generator().manual_seed(0))
+    return Case(
+        lambda: cases.dense(2, nn.ReLU, inputs=4, width=6, outputs=2),
+        (x, (x[:, 0] > 0).long()),
+        F.cross_entropy,
+        batch_size=1,
+    )
+
+
 class Attention(nn.Module):
     """One head over the rows of a digit; what is yet to come is hidden by minus infinity."""
 
@@ -165,7 +177,7 @@ NEARLY: dict[str, Callable[[], Case]] = {
         tanh_with_an_attenuated_gradient, relu_at_default, batchnorm_that_grows, last_layer_at_zero, residual_at_zero,
         frozen_backbone, large_inputs_behind_a_norm, half_of_the_units_off, small_rate_that_is_enough,
         large_rate_that_is_not_too_large, saturated_but_learning, mask_of_minus_infinity, added_minus_infinity,
-        rows_masked_as_a_whole, half_precision,
+        rows_masked_as_a_whole, half_precision, one_sample_a_batch,
     )
 }  # fmt: skip
 
@@ -189,3 +201,14 @@ def test_well_networks_learn(build: cases.Builder) -> None:
 @pytest.mark.parametrize("steps", [3, 300])
 def test_what_looks_like_a_fault_and_is_none(name: str, steps: int) -> None:
     assert diagnose(ignoring(name), steps=steps).findings == ()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_labels_at_random_in_tiny_batches_are_no_fault_of_the_inputs(size: int) -> None:
+    """Of two samples some features differ a hundred times as much as others, by chance."""
+    generator = torch.Generator().manual_seed(0)
+    data = torch.randn(5000, 64, generator=generator), torch.randint(0, 2, (5000,), generator=generator)
+    case = Case(lambda: cases.dense(2, nn.ReLU, outputs=2), data, F.cross_entropy, batch_size=size)
+    diagnosis = diagnose(case, steps=1000)
+    assert not diagnosis.observation.learning.learns
+    assert not {f.rule for f in diagnosis.findings} & {"unscaled-inputs", "dead-units", "collapsed-signal"}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
-from .measures import ENOUGH_STEPS, failed
+from .measures import failed, long_enough
 
 
 class NonFinite(Rule):
@@ -83,7 +83,7 @@ class NotLearning(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         learning = seen.learning
-        if not failed(seen) or learning.steps < ENOUGH_STEPS:
+        if learning.learns or not long_enough(seen):
             return
         cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
         reference = (

@@ -80,8 +80,8 @@ class LearningRateTooLow(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if seen.learning.learns or any(f.rule in ("weights-too-small", "symmetric-weights") for f in earlier):
             return
-        trace = seen.traces[-1]
-        sizes = [p.relative for p in trace.parameters if p.trainable and p.gradient and len(p.shape) > 1]
+        parameters = (p for t in seen.traces for p in t.parameters)
+        sizes = [p.relative for p in parameters if p.trainable and p.gradient and len(p.shape) > 1]
         if not sizes:
             return
         largest = max(sizes)

@@ -26,7 +26,7 @@ class Forward:
 
     rms, mean, peak: root mean square, mean and largest magnitude of all entries of h, in h's own unit.
     between: the share of the second moment of h that differs between samples, 0 to 1. At rounding error, what comes
-        out no longer depends on the sample that went in.
+        out no longer depends on the sample that went in. NaN where there is one sample only.
     saturated: share of entries at which |f'| is below 1 % of its maximum; None where f is not a known activation.
     dead: share of units at which |f'| is below 1 % of its maximum for every sample; None as above.
     """
@@ -95,7 +95,8 @@ class Input:
     """What enters the network from the data: the tensor that the first weighted operation read.
 
     rms, mean: over all entries. spread: standard deviation between samples, root mean square over features.
-    largest, smallest: largest and smallest standard deviation of a feature that varies at all. shape: samples first.
+    largest, smallest: largest and smallest standard deviation of a feature that varies at all. These are NaN where
+    there is one sample only. shape: samples first.
     """
 
     shape: tuple[int, ...]
