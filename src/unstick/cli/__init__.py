@@ -158,6 +158,25 @@ def check(output: Output, question: str, target: str | None, ask: bool, **option
     return output.show(report)
 
 
+@command(cli, "init", "std", "depth", "width", "norm", "side", "batch", "json")
+@click.argument("activation")
+def theory(output: Output, activation: str, **options: Any) -> int:
+    """Say what mean-field theory predicts for a network of equal layers.
+
+    ACTIVATION is a name such as sigmoid, tanh, relu or gelu. The answer is about wide networks with random weights,
+    before training: what the gradient loses in each layer, and how many layers a signal survives.
+
+    \b
+    unstick theory sigmoid
+    unstick theory tanh --init he --depth 40 --width 64
+    unstick theory sigmoid --depth 40 --norm batchnorm --batch 64
+    unstick theory relu --init normal --std 0.1 --width 256 --json -
+    """
+    from ..theory.summary import summary
+
+    return output.show_document(summary(activation, **options))
+
+
 @command(cli, "json")
 def rules(output: Output) -> int:
     """List the rules: what `diagnose` looks for.

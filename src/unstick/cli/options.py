@@ -72,6 +72,26 @@ OPTIONS: dict[str, Decorator] = {
     "device": click.option(
         "--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps.  [default: where the model is]"
     ),
+    "init": click.option(
+        "--init",
+        metavar="NAME",
+        help="Weights: xavier, he, lecun, orthogonal, critical; or normal, with --std.  [default: as PyTorch does]",
+    ),
+    "std": click.option("--std", type=float, metavar="S", help="Standard deviation of normal weights; needs --width."),
+    "depth": click.option(
+        "--depth", type=Whole(1, 10_000), default=30, metavar="N", help="Hidden layers.  [default: 30]"
+    ),
+    "width": click.option("--width", type=Whole(1), metavar="N", help="Units in each layer.  [default: very many]"),
+    "norm": click.option("--norm", type=click.Choice(["batchnorm", "layernorm"]), help="Normalise in each layer."),
+    "side": click.option(
+        "--side",
+        type=click.Choice(["before", "after"]),
+        default="before",
+        help="On which side of the activation to normalise.  [default: before]",
+    ),
+    "batch": click.option(
+        "--batch", type=Whole(4), metavar="N", help="Samples that batchnorm normalises over.  [default: very many]"
+    ),
     "quiet": click.option("--quiet", is_flag=True, help="Show the result and nothing else: no progress, no notes."),
     "no-color": click.option("--no-color", is_flag=True, help="No colours; so does the variable NO_COLOR."),
     "debug": click.option("--debug", is_flag=True, help="Show the traceback of an error."),

@@ -41,7 +41,10 @@ UNKNOWN = Style("not known", "yellow", "?", "?")
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.-~=+*#"
 
-_ASCII = str.maketrans({"→": "->", "–": "-", "−": "-", "…": "...", "·": "|", "≈": "~", "≤": "<=", "≥": ">=", "×": "x"})
+_ASCII = str.maketrans(
+    {"→": "->", "–": "-", "−": "-", "…": "...", "·": "|", "≈": "~", "≤": "<=", "≥": ">=", "×": "x"}
+    | {"σ": "sigma", "χ": "chi", "ξ": "xi", "²": "^2"}
+)
 
 
 def spelled(text: str, ascii_only: bool) -> str:

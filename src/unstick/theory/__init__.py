@@ -23,7 +23,7 @@ from .critical import Edge, edge_of_chaos, edge_of_chaos_at
 from .functions import FUNCTIONS, Activatable, Function, function
 from .initial import INITIALISATIONS, initialisation
 from .meanfield import MeanField, chi, correlation_map, mean_field, variance_map
-from .uniform import Uniform
+from .uniform import Reach, Uniform
 
 __all__ = [  # noqa: RUF022 - grouped: an activation alone, plain networks, chains of operations, uniform networks
     "Activatable",
@@ -52,5 +52,6 @@ __all__ = [  # noqa: RUF022 - grouped: an activation alone, plain networks, chai
     "propagate",
     "total_gain",
     "total_decades",
+    "Reach",
     "Uniform",
 ]

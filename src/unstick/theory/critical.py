@@ -75,14 +75,15 @@ def _edge(f: Function, sb2: float) -> Edge | None:
         return (q - second / slope - sb2) / q if slope > FLAT else -1.0
 
     values = np.array([excess(float(q)) for q in GRID])
-    signs = np.where(np.abs(values) < ROUNDING, 0.0, np.sign(values))
-    if sb2 == 0.0 and not signs.any():  # positively homogeneous: ReLU and its like
+    seen = np.abs(values) > ROUNDING
+    if sb2 == 0.0 and not seen.any():  # positively homogeneous: ReLU and its like
         return edge_of_chaos_at(f, 1.0)
-    for i in np.flatnonzero(signs[:-1] * signs[1:] < 0):
-        q = root(excess, float(GRID[i]), float(GRID[i + 1]))
+    points, signs = GRID[seen], np.sign(values[seen])
+    for i in np.flatnonzero(signs[:-1] != signs[1:]):
+        q = root(excess, float(points[i]), float(points[i + 1]))
         if _stable(f, q):
             return Edge(1.0 / moments(f, 0.0, q)[2], sb2, q)
-    return _at_zero(f, float(GRID[np.argmax(signs > 0)])) if sb2 == 0.0 else None
+    return _at_zero(f, float(points[0])) if sb2 == 0.0 and signs[0] > 0 else None
 
 
 def _at_zero(f: Function, q: float) -> Edge | None:

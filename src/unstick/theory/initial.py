@@ -46,6 +46,8 @@ def initialisation(
             raise TheoryError(f"a layer has at least one input and one output; {size} is too few.")
     if name == "normal":
         return _normal(fan_in, std)
+    if std is not None:
+        raise TheoryError(f"a standard deviation goes with the initialisation 'normal', not with {name!r}.")
     if name == "critical":
         return _critical(activation)
     if name == "default":
@@ -57,7 +59,9 @@ def initialisation(
 
 def _normal(fan_in: int | None, std: float | None) -> Weights:
     if std is None or fan_in is None:
-        raise TheoryError("the initialisation 'normal' needs a standard deviation and the width of the layer.")
+        raise TheoryError(
+            "the initialisation 'normal' needs a standard deviation (std) and the layer's fan-in (width)."
+        )
     return Weights(fan_in * std * std)
 
 

@@ -145,7 +145,7 @@ def _fixed_correlation(f: Function, sw2: float, sb2: float, q: float) -> tuple[f
         return _correlation(f, c, q, sw2, sb2) - c
 
     low = 0.0 if change(0.0) >= 0.0 else -1.0
-    if change(low) == 0.0:
+    if abs(change(low)) < SETTLED:
         return low, ratio * slope_pair(f, q, low * q)
     c = root(change, low, 1.0 - gap)
     return c, ratio * slope_pair(f, q, c * q)

@@ -17,7 +17,7 @@ from .quadrature import Array, rule
 
 LARGEST = 1e280
 """Variances end here, float64 at 1e308. An unbounded activation is linear on each side then: only ratios matter."""
-PAIR_NODES = 12
+PAIR_NODES = 8
 """Nodes in a panel where two normal variables are integrated over: accurate to 1e-6 of the value."""
 _CACHED = functools.lru_cache(maxsize=4096)
 

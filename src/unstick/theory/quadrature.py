@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 # Ends of the panels in standard deviations. The density at 12 is 2e-32: what lies outside counts for nothing, unless
 # the integrand grows like an exponential.
 PANELS = np.array([-12.0, -7.0, -4.0, -2.0, 0.0, 2.0, 4.0, 7.0, 12.0])
-NODES = 20
+NODES = 16
 """In each panel. See `tests/theory/test_quadrature.py` for the accuracy: 1e-9 of the value for every activation."""
 
 

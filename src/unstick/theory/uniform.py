@@ -26,6 +26,15 @@ AT_REST = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """layers: how many a signal survives; infinite where nothing is lost. reason: what ends it: a gradient that is
+    vanishing or exploding, or a chaotic network, which maps samples that are alike and others to the same places."""
+
+    layers: float
+    reason: Literal["vanishing", "exploding", "chaotic"] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Uniform:
     """A network of equal hidden layers: weights, activation, and a normalisation on one `side` of the activation.
 
@@ -62,8 +71,8 @@ class Uniform:
         before it, for layers 2 to `depth`; `state` enters the network, by default standardised data."""
         return tuple(total_decades(steps) for steps in itertools.islice(self._walk(state or State()), depth - 1))
 
-    def reach(self) -> float:
-        """About how many layers a signal survives; infinite where nothing is lost.
+    def reach(self) -> Reach:
+        """About how many layers a signal survives, and what ends it.
 
         The number of layers after which the first of these has changed by exp(6): the squared gradient norm, shrunk
         or grown, along the variances that the signal really has; or, in a chaotic network whose activation keeps the
@@ -74,10 +83,10 @@ class Uniform:
         if self.norm is None and self.residual is None:
             field = mean_field(self.activation, self.weights.weight_variance, self.weights.bias_variance)
             if field.phase == "chaotic" and math.isfinite(field.q) and field.c < 1.0:
-                return REACH * field.xi_c
+                return Reach(REACH * field.xi_c, "chaotic")
         return self._gradient_reach()
 
-    def _gradient_reach(self) -> float:
+    def _gradient_reach(self) -> Reach:
         # Only batch normalisation asks how samples differ; alike ones are quick to follow.
         state = State() if self.norm == "batchnorm" else State(shared=1.0)
         change, before = 0.0, self.weights.step(state).state
@@ -85,11 +94,12 @@ class Uniform:
             rate, after = 2.0 * math.log(10.0) * total_decades(steps), steps[-1].state
             resting = abs(after.q - before.q) + abs(after.shared - before.shared) <= AT_REST * before.q
             if resting and abs(rate) < AT_REST:
-                return math.inf
+                break
             if resting or abs(change + rate) >= REACH:
-                return depth + (math.copysign(REACH, rate) - change) / rate
+                layers = depth + (math.copysign(REACH, rate) - change) / rate
+                return Reach(layers, "exploding" if rate > 0.0 else "vanishing")
             change, before = change + rate, after
-        return math.inf
+        return Reach(math.inf, None)
 
     def _walk(self, state: State) -> Iterator[tuple[Step, ...]]:
         """The steps of layer after layer, from behind its predecessor's weights to behind its own."""
