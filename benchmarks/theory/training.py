@@ -1,7 +1,7 @@
 """Many deep networks of one shape trained side by side: one batched matrix product per layer for all of them.
 
 A network here is `depth` hidden layers between the digits' 64 pixels and their 10 classes. The hidden layers' weights
-are drawn from N(0, sigma_w^2 / inputs) and their biases from N(0, sigma_b^2). The output layer is the same kind for all,
+are drawn from N(0, sigma_w^2 / inputs) and their biases from N(0, sigma_b^2). The output layer is drawn alike for all,
 N(0, 1 / inputs) without bias, so that what differs is the signal that reaches it. What a network learns does not depend
 on which are trained beside it: each draws from a generator of its own, and an optimiser that works number by number
 keeps them apart.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError
-from ..theory.trainability import GROWN, LOST, Panel
+from ..theory.trainability import GROWN, LOST, Map, Panel
 from . import files
 
 if TYPE_CHECKING:
@@ -17,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".png", ".svg")
-SIZE = (18.0, 10.6)  # inches
-DOTS = 100  # per inch
-LOOKS = {
+SIZE = (17.0, 9.8)  # inches
+DOTS = 84  # per inch
+LOOKS: dict[Any, Any] = {
     "font.size": 13.0,
     "axes.titlesize": 14.0,
     "svg.fonttype": "none",  # words stay words: smaller, and can be searched
@@ -27,7 +26,7 @@ LOOKS = {
 }
 COLOURS = "PuOr_r"  # told apart without red and green
 FAINTEST, STRONGEST = 0.12, 0.88  # the part of it that black marks can be read on
-LEVELS = [LOST * i / 10 for i in range(-20, 0)] + [GROWN * i / 10 for i in range(21)]
+LEVELS = [LOST * i / 7 for i in range(-14, 0)] + [GROWN * i / 6 for i in range(13)]
 KAYLEE = (2**0.5, 40)
 TITLES = {
     "sigmoid": "sigmoid: Kaylee's network\n4. larger weights: to the right",
@@ -35,7 +34,25 @@ TITLES = {
     "relu": "2. ReLU instead of sigmoid",
     "sigmoid+batchnorm": "3. sigmoid behind\nbatch normalisation",
 }
-NAMES = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU", "sigmoid+batchnorm": "sigmoid, batch normalisation"}
+DISC = {"marker": "o", "color": "black", "markersize": 7.5, "markeredgewidth": 0.9, "linestyle": "none"}
+MARKS: dict[str, dict[str, Any]] = {
+    "each": DISC,
+    "some": {**DISC, "fillstyle": "left", "markerfacecoloralt": "white"},
+    "none": {**DISC, "marker": "x", "markersize": 6, "markeredgewidth": 1.3},
+}
+WORDS = {"each": "learns, with each seed", "some": "learns with some seeds only", "none": "does not learn"}
+CAPTION = (
+    "Hidden weights N(0, $\\sigma_w^2$ / inputs), biases N(0, $\\sigma_b^2$), with $\\sigma_b$ = 1 in the upper row. "
+    "Each mark is a network of width 64 after 300 steps of Adam on scikit-learn's digits."
+)
+RING: dict[str, Any] = {
+    "marker": "s",
+    "fillstyle": "none",
+    "color": "#0a7d3c",
+    "markeredgewidth": 2.5,
+    "linestyle": "none",
+}
+"""Around the place of Kaylee's network, the same in every panel: so one sees what a change does."""
 
 
 def check(option: str, name: str) -> None:
@@ -49,41 +66,33 @@ def check(option: str, name: str) -> None:
         raise OutputError(f"{option} draws with matplotlib, which is missing: pip install 'unstick[plots]'.") from None
 
 
-def draw(option: str, name: str, depths: Sequence[Panel], biases: Sequence[Panel]) -> None:
-    """Write the map to `name`, a PNG or an SVG by its ending. Raises OutputError, see `check`.
-
-    depths: a panel each in the upper row. biases: the same in the lower row, which has one place less.
-    """
+def draw(option: str, name: str, drawn: Map) -> None:
+    """Write the map to `name`, a PNG or an SVG by its ending. Raises OutputError, see `check`."""
     check(option, name)
     import matplotlib
 
+    kind = Path(name).suffix.lower()[1:]
+    picture = io.BytesIO()
     with matplotlib.rc_context(LOOKS):
-        picture = io.BytesIO()
-        kind = Path(name).suffix.lower()[1:]
-        metadata = {"Date": None} if kind == "svg" else None
-        figure(depths, biases).savefig(picture, format=kind, dpi=DOTS, metadata=metadata)
+        figure(drawn).savefig(picture, format=kind, dpi=DOTS, metadata={"Date": None} if kind == "svg" else None)
     files.write(option, name, picture.getvalue())
 
 
-def figure(depths: Sequence[Panel], biases: Sequence[Panel]) -> Figure:
-    """The whole picture, not yet written."""
+def figure(drawn: Map) -> Figure:
+    """The whole picture, not yet written: depths in the upper row, bias scales below, where a place is left."""
     from matplotlib.figure import Figure
 
     made = Figure(figsize=SIZE, layout="constrained")
     made.suptitle("Which networks train, and which should: theory (shade and lines) against training (marks)", size=19)
-    grid = made.add_gridspec(2, len(depths))
-    upper = [made.add_subplot(grid[0, i]) for i in range(len(depths))]
-    lower = [made.add_subplot(grid[1, i]) for i in range(len(biases))]
-    for axes, panel in zip([*upper, *lower], [*depths, *biases], strict=True):
-        shade = _panel(axes, panel)
-    for axes in (upper[0], lower[0]):
-        axes.set_ylabel("hidden layers" if axes is upper[0] else "bias scale $\\sigma_b$")
-    for axes, panel in zip(upper, depths, strict=True):
-        axes.set_title(TITLES[panel.family.name])
-        _kaylee(axes)
-    for axes, panel in zip(lower, biases, strict=True):
-        axes.set_title(f"{NAMES[panel.family.name]}, {panel.fixed:g} hidden layers")
-    _explain(made.add_subplot(grid[1, len(biases)]), made, shade, [p for p in depths for p in p.points])
+    grid = made.add_gridspec(2, len(drawn.depths))
+    for row, panels in enumerate((drawn.depths, drawn.biases)):
+        for column, panel in enumerate(panels):
+            axes = made.add_subplot(grid[row, column])
+            shade = _panel(axes, panel)
+            if column == 0:
+                axes.set_ylabel("hidden layers" if panel.kind == "depth" else r"bias scale $\sigma_b$")
+    made.supxlabel(CAPTION, size=12, x=0.01, horizontalalignment="left")
+    _explain(made.add_subplot(grid[1, -1]), made, shade)
     return made
 
 
@@ -94,34 +103,40 @@ def _panel(axes: Axes, panel: Panel) -> Any:
 
     colours = ListedColormap(colormaps[COLOURS]([FAINTEST + (STRONGEST - FAINTEST) * i / 255 for i in range(256)]))
     shade = axes.contourf(
-        panel.across, panel.up, panel.shade, LEVELS, norm=TwoSlopeNorm(0.0, LEVELS[0], LEVELS[-1]), cmap=colours, extend="both"
+        panel.across,
+        panel.up,
+        panel.shade,
+        LEVELS,
+        norm=TwoSlopeNorm(0.0, LEVELS[0], LEVELS[-1]),
+        cmap=colours,
+        extend="both",
     )
-    lines = {"colors": "black", "linestyles": ["solid", "dashed"], "linewidths": 2.2}
+    shade.set_rasterized(True)
+    lines: dict[str, Any] = {"colors": "black", "linestyles": ["solid", "dashed"], "linewidths": 2.2}
     axes.contour(panel.across, panel.up, panel.shade, [-LOST, GROWN], **lines)
-    for (sigma_w, up), outcomes in _outcomes(panel).items():
-        axes.plot(sigma_w, up, **_mark(outcomes))
+    for look, places in _marks(panel).items():
+        axes.plot(*zip(*places, strict=True), **MARKS[look])
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     _ticks(axes, panel)
-    axes.set_xlabel("weight scale $\\sigma_w$")
+    axes.set_xlabel(r"weight scale $\sigma_w$")
+    if panel.kind == "depth":
+        axes.set_title(TITLES[panel.family.name])
+        axes.plot(*KAYLEE, **RING, markersize=17)
+    else:
+        axes.set_title(f"{panel.family.name.replace('relu', 'ReLU')}, {panel.fixed:g} hidden layers")
     return shade
 
 
-def _outcomes(panel: Panel) -> dict[tuple[float, float], list[bool]]:
-    """Whether the network learned, for each seed, by its place in the panel."""
-    found: dict[tuple[float, float], list[bool]] = defaultdict(list)
+def _marks(panel: Panel) -> dict[str, list[tuple[float, float]]]:
+    """Places in the panel by the look of their mark, which says with how many of the seeds the network learned."""
+    outcomes: dict[tuple[float, float], list[bool]] = defaultdict(list)
     for point in panel.points:
-        found[point.sigma_w, point.depth if panel.kind == "depth" else point.sigma_b].append(point.learns)
+        outcomes[point.sigma_w, point.depth if panel.kind == "depth" else point.sigma_b].append(point.learns)
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for place, learned in outcomes.items():
+        found["each" if all(learned) else "some" if any(learned) else "none"].append(place)
     return found
-
-
-def _mark(outcomes: Sequence[bool]) -> dict[str, Any]:
-    """A disc where all seeds learn, a cross where none does, half a disc between."""
-    if not any(outcomes):
-        return {"marker": "x", "color": "black", "markersize": 6, "markeredgewidth": 1.3, "linestyle": "none"}
-    fill = "full" if all(outcomes) else "left"
-    return {"marker": "o", "color": "black", "markersize": 7.5, "markeredgewidth": 0.9, "markerfacecoloralt": "white",
-            "fillstyle": fill, "linestyle": "none"}  # fmt: skip
 
 
 def _ticks(axes: Axes, panel: Panel) -> None:
@@ -137,26 +152,18 @@ def _ticks(axes: Axes, panel: Panel) -> None:
     axes.minorticks_off()
 
 
-def _kaylee(axes: Axes) -> None:
-    """A ring around the place of Kaylee's network: the same in every panel, so that one sees what a change does."""
-    axes.plot(*KAYLEE, marker="s", markersize=17, fillstyle="none", color="#0a7d3c", markeredgewidth=2.6)
-
-
-def _explain(axes: Axes, made: Figure, shade: Any, points: Sequence[Any]) -> None:
+def _explain(axes: Axes, made: Figure, shade: Any) -> None:
     """Legend and colour bar in the place that is left."""
     from matplotlib.lines import Line2D
 
     axes.set_axis_off()
-    marks = ((True, True), (False, True), (False, False))
-    words = ("learns, with each seed", "learns with one of two seeds", "does not learn")
-    handles = [Line2D([], [], label=word, **_mark(mark)) for mark, word in zip(marks, words, strict=True)]
+    handles = [Line2D([], [], label=WORDS[look], **MARKS[look]) for look in MARKS]
     handles += [
-        Line2D([], [], color="black", linewidth=2, label=f"predicted: {LOST:g} decades are lost"),
-        Line2D([], [], color="black", linewidth=2, linestyle="dashed", label=f"predicted: {GROWN:g} decades are gained"),
-        Line2D([], [], color="#0a7d3c", marker="s", markersize=13, fillstyle="none", linestyle="none",
-               markeredgewidth=2.4, label="scales and depth of Kaylee's network"),
+        Line2D([], [], color="black", lw=2, label=f"predicted: {LOST:g} decades lost (vanishing)"),
+        Line2D([], [], color="black", lw=2, ls="dashed", label=f"predicted: {GROWN:g} decades gained (exploding)"),
+        Line2D([], [], **RING, markersize=13, label="scales and depth of Kaylee's network"),
     ]  # fmt: skip
     axes.legend(handles=handles, loc="upper left", frameon=False, borderaxespad=0.0, labelspacing=0.75)
-    bar = made.colorbar(shade, ax=axes, orientation="horizontal", location="bottom", extend="both", aspect=25, fraction=0.3)
+    bar = made.colorbar(shade, cax=axes.inset_axes((0.0, 0.2, 1.0, 0.07)), orientation="horizontal")
     bar.set_ticks([-2 * LOST, -LOST, 0, GROWN, 2 * GROWN])
-    bar.set_label("change of the gradient from the last hidden layer\nback to the input, in decades (powers of ten)")
+    bar.set_label("gradient at the input against\nthe last hidden layer's, in decades")

@@ -16,15 +16,17 @@ from typing import Literal
 
 from .chain import Activation, BatchNorm, State, Weights, propagate
 from .meanfield import chi, variance_map
-from .trained import Trained
+from .trained import Trained, trained
 
 LOST, GROWN = 7.0, 3.0
-"""Decades that 300 steps of Adam with its default settings bridge. `benchmarks/theory/boundary.py` finds which pairs fit best
-on points that are not counted there: any of 6.5 to 8 with any of 2.75 to 3. The 7 is where a gradient of 0.1 falls to
-Adam's epsilon of 1e-8, and it moves when epsilon does (`benchmarks/theory/limits.py`)."""
+"""Decades that 300 steps of Adam with its default settings bridge. `benchmarks/theory/boundary.py` finds which pairs
+fit best on points not counted there: 6.5 to 8 with 2.75 to 3. The 7 is where a gradient of 0.1 falls
+to Adam's epsilon of 1e-8, and it moves when epsilon does (`benchmarks/theory/limits.py`)."""
 PIXELS = 61 / 64
 """E[x²] of the digits, standardised: 3 of the 64 pixels are the same in every image, and zero."""
 BATCH = 64
+MAP_SIGMA_B, MAP_DEPTH = 1.0, 20
+"""What is held fixed: Kaylee's standard normal biases, and a depth at which they matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,23 @@ class Panel:
     up: Sequence[float]
     shade: Sequence[Sequence[float]]
     points: tuple[Trained, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """depths: each family over weight scale and depth. biases: over weight scale and bias scale, without the family
+    whose normalisation takes biases away again."""
+
+    depths: tuple[Panel, ...]
+    biases: tuple[Panel, ...]
+
+
+def trainability_map() -> Map:
+    """The map with the trained points that come with the package."""
+    points = trained().points
+    depths = tuple(depth_panel(family, points, MAP_SIGMA_B) for family in FAMILIES)
+    biases = tuple(bias_panel(family, points, MAP_DEPTH) for family in FAMILIES if not family.normalised)
+    return Map(depths, biases)
 
 
 def depth_panel(family: Family, points: Sequence[Trained], sigma_b: float, columns: int = 61) -> Panel:

@@ -1,4 +1,4 @@
-"""Networks that were really trained, to lay beside what theory says of them: `benchmarks/theory/points.py` made them."""
+"""Networks that were really trained, by `benchmarks/theory/points.py`, to lay beside what theory says of them."""
 
 from __future__ import annotations
 
