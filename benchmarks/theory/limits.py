@@ -3,7 +3,8 @@
     python benchmarks/theory/limits.py
 
 Five minutes on one core. First, Adam's epsilon: if it is what a vanished gradient falls below, then a smaller epsilon
-bridges more decades, one for one. Then other activations, twice as wide, with other biases and depths.
+bridges more decades, one for one. Then the learning rate, for deep networks that lose and gain little and still do not
+learn. Then other activations, twice as wide, with other biases and depths.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ GRADIENT = 0.1
 """Of the loss by a weight of a network that loses nothing, to an order of magnitude."""
 VANISHING = {"sigmoid": 14, "tanh": 20, "relu": 28}
 """Depths at which weight scales up to 4 cover losses of 0 to 14 decades."""
+STUCK = (("tanh", 1.4142, 40), ("tanh", 2.0, 56), ("sigmoid", 8.0, 56), ("sigmoid", 11.3137, 56))
+"""Family, weight scale, depth of networks that should learn, and do not with a learning rate of 1e-3."""
+RATES = (1e-3, 3e-4, 1e-4)
 UNSEEN = (
     Family("gelu", torch.nn.functional.gelu),
     Family("elu", torch.nn.functional.elu),
@@ -68,6 +72,17 @@ def best_split(lost: Sequence[tuple[float, bool]]) -> tuple[float, float, int]:
     return ends[i], ends[i + 1], right[i]
 
 
+def rate() -> None:
+    print("\nlearning rate: loss (learns) with each of two seeds")
+    for name, sigma_w, depth in STUCK:
+        (family,) = (f for f in FAMILIES if f.name == name)
+        for lr in RATES:
+            optimise = partial(torch.optim.Adam, lr=lr)
+            outcomes = [train(family, [Point(name, sigma_w, 1.0, depth, seed)], optimise)[0] for seed in (0, 1)]
+            losses = ", ".join(f"{o.loss:.2f} ({'yes' if o.learns else 'no'})" for o in outcomes)
+            print(f"{name} sigma_w {sigma_w:g} depth {depth}, rate {lr:g}: {losses}", flush=True)
+
+
 def unseen() -> None:
     print(f"\n{UNSEEN_WIDTH} units, sigma_b {UNSEEN_SIGMA_B}, the package's limits")
     everything = []
@@ -85,6 +100,7 @@ def unseen() -> None:
 def main() -> int:
     torch.set_num_threads(1)
     epsilon()
+    rate()
     unseen()
     return 0
 
