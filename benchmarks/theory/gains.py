@@ -167,7 +167,7 @@ def elasticity(activation: str, q: float) -> float:
 
 def page(measured: Sequence[Cell]) -> str:
     right, worst = sum(cell.right for cell in measured), max(cell.error for cell in measured)
-    parts = [f"# {TITLE}", f"`python benchmarks/theory/gains.py` makes this page. {SETUP}"]
+    parts = [f"# {TITLE}", f"`python benchmarks/theory/gains.py` makes this page. {' '.join(SETUP.split())}"]
     parts.append(
         f"**{right} of {len(measured)} cells ({right / len(measured):.1%}) agree within {TOLERANCE:.0%}.** Each shows "
         f"predicted / measured; those that do not agree are bold, and the last section says why. The largest standard "

@@ -17,9 +17,7 @@ from .uniform import Norm, Side, Uniform
 UNLIKE = ("gelu", "silu", "hardswish")
 """Activations seen to break the symmetry between samples within 50 layers."""
 AMPLIFIED = 2.0
-NARROW = 5.0
-"""5 depth/width is the variance of ln|g|² in ReLU networks (Hanin and Nica 2020, https://arxiv.org/abs/1812.05994):
-above 1, single networks are factors away from the average."""
+"""An amplification that is worth a note."""
 
 
 def summary(
@@ -96,7 +94,10 @@ def _variances(of: Weights | Edge, width: int | None) -> dict[str, Any]:
 
 
 def _notes(network: Uniform, depth: int) -> Iterator[str]:
-    """Where networks are known to differ from this theory; docs/theory-gains.md has the measurements."""
+    """Where networks are known to differ from this theory; docs/theory-gains.md has the measurements.
+
+    In ReLU networks ln|g|² has the variance 5 depth/width (Hanin and Nica 2020, https://arxiv.org/abs/1812.05994).
+    """
     name = function(network.activation).name
     if network.norm == "batchnorm" and network.side == "before" and name in UNLIKE:
         yield (
@@ -108,10 +109,11 @@ def _notes(network: Uniform, depth: int) -> Iterator[str]:
             f"The variance does not come to rest here: what chance does in the first layer is amplified {factor:.1f} "
             "times, so that networks of finite width differ from this and from one another."
         )
-    if network.width and depth > network.width / NARROW:
+    if network.width and depth > network.width / 5.0:  # the variance below is above 1
+        scatter = math.exp(0.5 * math.sqrt(5.0 * depth / network.width))
         yield (
-            f"{depth} layers of width {network.width} are narrow for the theory: one network's gradient differs from "
-            "the next one's by large factors, more so with every layer."
+            f"{depth} layers of width {network.width} are narrow for the theory: gradients of single networks scatter, "
+            f"with ReLU by a factor of {scatter:.1f} either way."
         )
 
 

@@ -72,7 +72,7 @@ class Uniform:
     def layer_decades(self, depth: int, state: State | None = None) -> tuple[float, ...]:
         """log10 of the factor on the gradient's norm, from behind the weights of a layer to behind those of the layer
         before it, for layers 2 to `depth`; `state` enters the network, by default standardised data."""
-        return tuple(total_decades(steps) for steps in itertools.islice(self._walk(state or State()), depth - 1))
+        return tuple(total_decades(steps) for steps in itertools.islice(self._walk(state or self._data()), depth - 1))
 
     def reach(self) -> Reach:
         """About how many layers a signal survives, and what ends it.
@@ -90,10 +90,8 @@ class Uniform:
         return self._gradient_reach()
 
     def _gradient_reach(self) -> Reach:
-        # Only batch normalisation asks how samples differ; alike ones are quick to follow.
-        state = State() if self.norm == "batchnorm" else State(shared=1.0)
-        change, before = 0.0, self.weights.step(state).state
-        for depth, steps in enumerate(itertools.islice(self._walk(state), DEEPEST)):
+        change, before = 0.0, self.weights.step(self._data()).state
+        for depth, steps in enumerate(itertools.islice(self._walk(self._data()), DEEPEST)):
             rate, after = 2.0 * math.log(10.0) * total_decades(steps), steps[-1].state
             resting = abs(after.q - before.q) + abs(after.shared - before.shared) <= AT_REST * before.q
             if resting and abs(rate) < AT_REST:
@@ -103,6 +101,10 @@ class Uniform:
                 return Reach(layers, "exploding" if rate > 0.0 else "vanishing")
             change, before = change + rate, after
         return Reach(math.inf, None)
+
+    def _data(self) -> State:
+        """Standardised data. Only batch normalisation asks how samples differ; alike ones are quick to follow."""
+        return State() if self.norm == "batchnorm" else State(shared=1.0)
 
     def _walk(self, state: State) -> Iterator[tuple[Step, ...]]:
         """The steps of layer after layer, from behind its predecessor's weights to behind its own."""
