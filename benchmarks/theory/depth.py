@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from training import Family, Point, train
 
-from unstick.theory import mean_field
+from unstick.theory import mean_field, trainability
 
 FILE = Path(__file__).with_name("depth.json")
 PICTURE = Path(__file__).parents[2] / "docs/depth.png"
@@ -48,6 +48,11 @@ class Line:
 
     def predicted(self, weight_variance: float) -> float:
         return SCALES * mean_field(self.name, weight_variance, self.bias_variance).xi_c
+
+    def change(self, weight_variance: float, depth: float) -> float:
+        """Decades that the gradient changes by in so many layers, by the variances that these layers really have."""
+        plain = trainability.Family(self.name, self.name)
+        return trainability.decades(plain, weight_variance**0.5, self.bias_variance**0.5, round(depth))[-1]
 
 
 LINES = (
@@ -101,23 +106,25 @@ def reached(depths: Sequence[int], values: Sequence[float], half: float = 0.5) -
 
 
 def table(found: Found) -> str:
-    rows = ["line      sigma_w^2   6 xi_c   depth found (seeds)     found / predicted"]
+    rows = ["line      sigma_w^2   6 xi_c   depth found (seeds)     found / predicted   decades there"]
     for line in LINES:
         for w in line.weight_variances:
             depths = [reached(line.depths, accuracies(found, line, w, seed)) for seed in SEEDS]
             predicted, middle = line.predicted(w), statistics.fmean(depths)
             seeds = ", ".join(f"{d:.1f}" for d in depths)
-            rows.append(f"{line.name:8} {w:8g} {predicted:10.1f} {middle:8.1f} ({seeds}) {middle / predicted:15.2f}")
+            rows.append(f"{line.name:8} {w:8g} {predicted:10.1f} {middle:8.1f} ({seeds}) {middle / predicted:15.2f} "
+                        f"{line.change(w, middle):15.1f}")  # fmt: skip
     return "\n".join(rows)
 
 
 def draw(found: Found) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 5.6), layout="constrained")
+    figure = Figure(figsize=(13, 6), layout="constrained")
     figure.suptitle("The depth that plain SGD trains in 300 steps: predicted and found", size=17)
     for axes, line in zip(figure.subplots(1, len(LINES)), LINES, strict=True):
         panel(axes, line, found)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=12)
     figure.savefig(PICTURE, dpi=100)
 
 
@@ -133,13 +140,13 @@ def panel(axes, line: Line, found: Found) -> None:  # type: ignore[no-untyped-de
         axes.plot([w] * len(depths), depths, "D-", color="#d55e00", markersize=9, markeredgecolor="white",
                   label="found: half are right, each seed" if w == low else None)  # fmt: skip
     axes.set_yscale("log", base=2)
+    axes.tick_params(labelsize=12)
     axes.set_yticks(line.depths, [str(d) for d in line.depths])
     axes.set_ylim(line.depths[0] / 1.2, line.depths[-1] * 1.2)
     axes.minorticks_off()
-    axes.set_title(rf"{'SiLU' if line.name == 'silu' else line.name}, $\sigma_b^2$ = {line.bias_variance:g}")
-    axes.set_xlabel(r"weight variance $\sigma_w^2$")
-    axes.set_ylabel("hidden layers")
-    axes.legend(loc="best")
+    axes.set_title(rf"{'SiLU' if line.name == 'silu' else line.name}, $\sigma_b^2$ = {line.bias_variance:g}", size=14)
+    axes.set_xlabel(r"weight variance $\sigma_w^2$", size=13)
+    axes.set_ylabel("hidden layers", size=13)
     axes.figure.colorbar(shade, ax=axes, label="share of digits right (squares)")
 
 

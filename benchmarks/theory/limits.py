@@ -2,7 +2,7 @@
 
     python benchmarks/theory/limits.py
 
-Five minutes on one core. First, Adam's epsilon: if it is what a vanished gradient falls below, then a smaller epsilon
+Three minutes on one core. First, Adam's epsilon: if it is what a vanished gradient falls below, then a smaller epsilon
 bridges more decades, one for one. Then the learning rate, for deep networks that lose and gain little and still do not
 learn. Then other activations, twice as wide, with other biases and depths.
 """
