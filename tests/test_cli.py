@@ -68,7 +68,7 @@ print([name for name in ("torch", "numpy", "rich", "loky") if name in sys.module
     assert ran.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["demo", "diagnose", "try", "check", "rules", "remedies"])
+@pytest.mark.parametrize("command", ["demo", "diagnose", "try", "check", "theory", "rules", "remedies"])
 def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == OK
     assert f"  unstick {command}" in capsys.readouterr().out.split("Options:")[0].split("\n", 1)[1]
@@ -95,6 +95,16 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
         (["diagnose", "model.py:well", "--json", "a", "--html", "a"], "--json and --html both name a"),
         (["check", "no-such-question"], "there is no question file no-such-question"),
         (["check", "--target", "nowhere.py:case"], "nowhere.py does not exist"),
+        (["theory"], "Missing argument 'ACTIVATION'"),
+        (["theory", "sigmod"], "theory knows no activation 'sigmod'; did you mean 'sigmoid'?"),
+        (["theory", "tanh", "--init", "hee"], "there is no initialisation 'hee'; did you mean 'he'?"),
+        (["theory", "tanh", "--init", "normal"], "needs a standard deviation (std)"),
+        (["theory", "tanh", "--std", "nan", "--width", "8"], "a standard deviation is a number from 0 up; nan is not"),
+        (["theory", "softplus", "--init", "critical"], "softplus has no edge of chaos"),
+        (["theory", "tanh", "--norm", "rms"], "'rms' is not one of 'batchnorm', 'layernorm'"),
+        (["theory", "tanh", "--norm", "layernorm", "--width", "2"], "width is 2"),
+        (["theory", "tanh", "--batch", "64"], "--batch goes with --norm batchnorm"),
+        (["theory", "tanh", "--depth", "0"], "0 is too small"),
         (["dance"], "No such command 'dance'"),
     ],
 )
@@ -209,6 +219,29 @@ def test_rules_and_remedies_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["rules"]) == OK
     text = capsys.readouterr().out
     assert all(rule["id"] in text and rule["title"] in text for rule in rules)
+
+
+def test_theory_answers_without_torch() -> None:
+    """One process, from arguments to JSON."""
+    code = """
+import sys
+from unstick.cli import main
+status = main(["theory", "gelu", "--init", "he", "--depth", "40", "--width", "64", "--norm", "batchnorm", "--json=-"])
+print([name for name in ("torch", "scipy") if name in sys.modules], file=sys.stderr)
+sys.exit(status)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    document = json.loads(ran.stdout)
+    assert document["schema"] == "unstick/theory/1"
+    assert document["network"] == {"depth": 40, "width": 64, "norm": "batchnorm", "side": "before", "batch": None}
+    assert ran.stderr.splitlines()[-1] == "[]"
+
+
+def test_theory_shows_what_it_knows(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["theory", "sigmoid", "--depth", "40", "--width", "64"]) == OK
+    text = " ".join(capsys.readouterr().out.split())
+    assert "signals survive about 1.53 layers, then the gradient has vanished. This network has 40." in text
+    assert "decades (factors of ten) lost over 40 layers" in text
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -15,7 +15,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .case import Case
     from .diagnose import Diagnosis, diagnose
-    from .errors import CaseError, NotApplicable, OutputError, QuestionError, RemedyError, TargetError, UnstickError
+    from .errors import (
+        CaseError,
+        NotApplicable,
+        OutputError,
+        QuestionError,
+        RemedyError,
+        TargetError,
+        TheoryError,
+        UnstickError,
+    )
     from .observation import Observation
     from .observe import observe
     from .questions.answer import Answer
@@ -56,6 +65,7 @@ _HOMES = {
     "TargetError": (".errors", "TargetError"),
     "RemedyError": (".errors", "RemedyError"),
     "NotApplicable": (".errors", "NotApplicable"),
+    "TheoryError": (".errors", "TheoryError"),
     "QuestionError": (".errors", "QuestionError"),
     "OutputError": (".errors", "OutputError"),
 }
@@ -83,6 +93,7 @@ __all__ = [  # noqa: RUF022 - grouped as above
     "TargetError",
     "RemedyError",
     "NotApplicable",
+    "TheoryError",
     "QuestionError",
     "OutputError",
     "__version__",

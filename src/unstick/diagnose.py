@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .case import Case
+from .experiments import experiment
 from .observation import Observation, Progress
-from .observe import observe
+from .observe import BUDGET, observe
 from .prediction import Prediction, predict
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find
+from .rules.measures import failed
 from .trace.attribution import attenuation
 from .trace.types import KINDS, Operation, Trace
 
@@ -38,6 +40,10 @@ def diagnose(
     observation = observe(
         case, steps=steps, seed=seed, budget=budget, device=device, progress=progress, interruptible=True
     )
+    if failed(observation) and not observation.interrupted:
+        deadline = started + (BUDGET if budget is None else budget)
+        tried = experiment(case, observation, device=device, deadline=deadline, progress=progress)
+        observation = replace(observation, experiments=tried)
     return Diagnosis(observation, find(observation), time.perf_counter() - started)
 
 
@@ -78,6 +84,7 @@ class Diagnosis(Report):
             "attenuation_decades": lost.decades if lost else None,
             "attenuation_truncated": lost.truncated if lost else None,
             "attribution": dict(lost.parts) if lost else dict.fromkeys(KINDS),
+            "experiments": [asdict(tried) for tried in seen.experiments],
             "theory": _theory(expected),
             "traces": [_summary(trace) for trace in seen.traces],
             "path": _path(shown, expected),

@@ -28,8 +28,8 @@ STEPS = 300
 BUDGET = 120.0  # seconds
 EVALUATION_BATCHES = 16
 EVALUATION_SAMPLES = 128
-"""At the least. The best constant is fitted to them, and k numbers fitted to n samples gain about k / 2n in log-likelihood
-by chance (Akaike 1974): for 10 classes, a seventh of the loss at 16 samples, and 2 % at 128."""
+"""At the least. The best constant is fitted to them, and k numbers fitted to n samples gain about k / 2n in
+log-likelihood by chance (Akaike 1974): for 10 classes a seventh of the loss at 16 samples, and 2 % at 128."""
 ANATOMY_BATCHES = 4
 EVALUATION_SEED = 1_000_003  # added to the seed: evaluation batches are drawn apart from the training batches
 REMEDY_SEED = 2_000_003
@@ -97,7 +97,7 @@ class _Run:
         self._streams: list[Iterator[Any]] = []
         self.setup = case.fresh(seed, device)
         self._device = device if device is not None else _device_of(self.setup.model)
-        held = self._held(case, seed + EVALUATION_SEED)
+        held = self._evaluation(case, seed + EVALUATION_SEED)
         check_finite(held[0], 0)
         check_runs(self.setup, held[0])
         if remedy is not None:
@@ -114,12 +114,12 @@ class _Run:
         self._training = case.stream(seed, self._device)
         self._streams.append(self._training)
 
-    def _held(self, case: Case, seed: int) -> list[Any]:
+    def _evaluation(self, case: Case, seed: int) -> list[Any]:
         """Batches to evaluate on; more of them where they are tiny."""
         source = case.stream(seed, self._device)
         try:
             first = next(source)
-            samples = min((t.numel() for t in tensors(first) if t.numel()), default=EVALUATION_SAMPLES)
+            samples = min((t.numel() for t in tensors(first) if t.dim()), default=EVALUATION_SAMPLES)
             count = max(EVALUATION_BATCHES, math.ceil(EVALUATION_SAMPLES / samples))
             return [first, *islice(source, count - 1)]
         finally:

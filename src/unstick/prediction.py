@@ -84,8 +84,12 @@ class _Unknown(Exception):
 
 def _entering(first: Operation) -> theory.State:
     """The measured signal behind the first weights; its units average to nothing where weights are random."""
+    samples = first.shape[0]
+    if samples < 2:
+        raise _Unknown("a single sample")
     q = first.forward.rms**2
-    return theory.State(q, q * (1.0 - first.forward.between))
+    between = first.forward.between * samples / (samples - 1)  # it was measured around the mean of these samples
+    return theory.State(q, q * (1.0 - between))
 
 
 def _scatter(weighted: Sequence[Operation]) -> float:

@@ -148,7 +148,28 @@ def remedies() -> dict[str, Any]:
     return {"schema": "unstick/remedies/1", "remedies": [named]}
 
 
-EVERY = (diagnosis, lambda: trials(trial("relu", "fixes")), lambda: answer(statement(1)), demo, rules, remedies)
+def theory(**changes: Any) -> dict[str, Any]:
+    variances = {"weight_variance": 0.333, "bias_variance": 0.0052, "weight_std": 0.0722, "bias_std": 0.0722}
+    document = {
+        "schema": "unstick/theory/1",
+        "activation": "sigmoid",
+        "network": {"depth": 4, "width": 64, "norm": None, "side": None, "batch": None},
+        "weights": {"name": "default", **variances},
+        "gradient": {"gain": 0.1414, "decades": -2.55, "layers": [-0.9, -0.8, -0.85]},
+        "forward": {"q": 0.255, "between": 0.001},
+        "reach": {"layers": 1.53, "reason": "vanishing"},
+        "rest": {
+            "q": 0.0864, "c": 1.0, "chi": 0.02, "gain": 0.1414, "xi_q": 0.253, "xi_c": 0.256, "xi_gradient": None,
+            "phase": "ordered",
+        },
+        "edge": None,
+        "critical": {**variances, "weight_variance": 103.0, "weight_std": 1.27, "bias_variance": 0.0, "q": 45.6},
+        "notes": ["A note about it."],
+    }  # fmt: skip
+    return {**document, **changes}
+
+
+EVERY = (diagnosis, lambda: trials(trial("relu", "fixes")), lambda: answer(statement(1)), demo, rules, remedies, theory)
 
 
 def poisoned(value: Any) -> Any:

@@ -158,6 +158,39 @@ def test_demo_has_three_chapters_and_ends_with_the_answer() -> None:
     assert lines[-1] == "answer: 2"
 
 
+def test_theory_says_how_far_a_signal_reaches_then_the_numbers() -> None:
+    text = squeezed(plain(documents.theory()))
+    assert text.startswith(
+        "✗ sigmoid, default weights: signals survive about 1.53 layers, then the gradient has vanished."
+    )
+    assert "This network has 4." in text
+    assert "2.5 decades (factors of ten) lost over 4 layers" in text
+    assert "× 0.141 on average, 0.141 in the last" in text
+    assert "variance 0.253, correlation 0.256, gradient infinite (layers)" in text
+    assert "edge of chaos none with biases of 0.0052" in text
+    assert "critical σ_w² 103, σ_b² 0: weights of standard deviation 1.27 at width 64" in text
+    assert "▁▃▅▇" in plain(documents.theory())
+    assert "A note about it." in text
+
+
+def test_theory_of_networks_that_lose_nothing_or_have_one_layer() -> None:
+    one = {"depth": 1, "width": None, "norm": "batchnorm", "side": "after", "batch": None}
+    text = squeezed(
+        plain(
+            documents.theory(
+                network=one,
+                reach={"layers": None, "reason": None},
+                gradient={"gain": None, "decades": 0.0, "layers": []},
+                rest=None,
+                critical=None,
+            )
+        )
+    )
+    assert "✓ sigmoid, default weights, batchnorm after it: signals survive any number of layers." in text
+    assert "decades" not in text
+    assert "critical no weights are" in text
+
+
 @pytest.mark.parametrize("make", documents.EVERY)
 def test_names_from_the_users_code_are_literal(make: Any) -> None:
     text = plain(documents.poisoned(make()), width=4000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -23,10 +24,7 @@ def adaptive(g: Callable[[np.ndarray], np.ndarray], f: Function, mean: float, va
     def integrand(z: float) -> float:
         return float(g(np.array([mean + std * z]))[0]) * math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
-    return sum(
-        integrate.quad(integrand, a, b, epsabs=1e-13, epsrel=1e-11)[0]
-        for a, b in zip(ends, ends[1:], strict=False)
-    )  # fmt: skip
+    return sum(integrate.quad(integrand, a, b, epsabs=1e-13, epsrel=1e-11)[0] for a, b in pairwise(ends))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -54,7 +52,7 @@ def test_hard_cases(name: str, variance: float) -> None:
 
 
 def test_closed_forms() -> None:
-    """ReLU keeps half of the variance; erf'² of GELU's slope has none, but exp has: E[exp(2u)] = exp(2q)."""
+    """ReLU keeps half of the variance; E[exp(2u)] = exp(2q), which counts as infinite where no real layer has it."""
     assert moments(FUNCTIONS["relu"], 0.0, 3.0) == pytest.approx((math.sqrt(3.0 / (2.0 * math.pi)), 1.5, 0.5))
     assert moments(FUNCTIONS["exp"], 0.0, 2.0)[1] == pytest.approx(math.exp(4.0))
     assert moments(FUNCTIONS["exp"], 0.0, 7.0)[1] == math.inf
@@ -62,7 +60,7 @@ def test_closed_forms() -> None:
 
 @pytest.mark.parametrize("correlation", [-0.7, 0.0, 0.3, 0.99, 1.0 - 1e-7, 1.0])
 def test_relu_pairs_are_the_arc_cosine_kernels(correlation: float) -> None:
-    """Cho and Saul 2009, equations 3 to 6: kernels of degree 1 and 0, halved."""
+    """Cho and Saul 2009: the kernels of degree 1 and 0, halved."""
     angle, q = math.acos(correlation), 2.5
     one = (math.sin(angle) + (math.pi - angle) * correlation) * q / (2.0 * math.pi)
     zero = (math.pi - angle) / (2.0 * math.pi)
@@ -74,9 +72,9 @@ def test_relu_pairs_are_the_arc_cosine_kernels(correlation: float) -> None:
 @pytest.mark.parametrize(("variance", "correlation"), [(1.0, 0.5), (30.0, 0.95), (30.0, -0.4)])
 def test_pairs_against_two_dimensional_integration(name: str, variance: float, correlation: float) -> None:
     f, std = FUNCTIONS[name], math.sqrt(variance)
-    z, step = np.linspace(-9.0, 9.0, 2401, retstep=True)
+    z, step = np.linspace(-9.0, 9.0, 901, retstep=True)
     density = stats.norm.pdf(z) * step
     other = correlation * z[:, None] + math.sqrt(1.0 - correlation**2) * z[None, :]
     expected = density @ (f.value(std * z)[:, None] * f.value(std * other)) @ density
     found = pair(f, 0.0, variance, correlation * variance)
-    assert found == pytest.approx(expected, rel=1e-4 if f.kinks else 1e-6)
+    assert found == pytest.approx(expected, rel=1e-3 if f.kinks else 1e-6)

@@ -34,6 +34,7 @@ def cli(context: click.Context) -> None:
     unstick demo                          the whole story on a network that is stuck
     unstick diagnose model.py:case        what is wrong with yours
     unstick try model.py:case             what helps it
+    unstick theory tanh --init xavier     what to expect of such a network
     unstick COMMAND --help                more about one command
 
     A TARGET is file.py:name or package.module:name, where the name belongs to an unstick.Case, or to a function
@@ -174,6 +175,8 @@ def theory(output: Output, activation: str, **options: Any) -> int:
     """
     from ..theory.summary import summary
 
+    if options["batch"] and options["norm"] != "batchnorm":
+        raise click.UsageError("--batch goes with --norm batchnorm", click.get_current_context())
     return output.show_document(summary(activation, **options))
 
 

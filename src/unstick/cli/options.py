@@ -79,7 +79,7 @@ OPTIONS: dict[str, Decorator] = {
     ),
     "std": click.option("--std", type=float, metavar="S", help="Standard deviation of normal weights; needs --width."),
     "depth": click.option(
-        "--depth", type=Whole(1, 10_000), default=30, metavar="N", help="Hidden layers.  [default: 30]"
+        "--depth", type=Whole(1, 1000), default=30, metavar="N", help="Hidden layers.  [default: 30]"
     ),
     "width": click.option("--width", type=Whole(1), metavar="N", help="Units in each layer.  [default: very many]"),
     "norm": click.option("--norm", type=click.Choice(["batchnorm", "layernorm"]), help="Normalise in each layer."),

@@ -6,7 +6,7 @@ from ..observation import Observation
 from .base import Finding, Rule, Severity
 from .gradient import ExplodingGradient, VanishingGradient
 from .inputs import UnscaledInputs
-from .outcome import NonFinite, NotLearning
+from .outcome import NonFinite, NotLearning, UnlearnableTargets
 from .signal import CollapsedSignal, DeadUnits, SaturatedActivation
 from .steps import LearningRateTooHigh, LearningRateTooLow
 from .weights import SymmetricWeights, WeightsTooLarge, WeightsTooSmall
@@ -25,6 +25,7 @@ RULES: tuple[Rule, ...] = (
     DeadUnits(),
     CollapsedSignal(),
     NonFinite(),
+    UnlearnableTargets(),
     NotLearning(),
 )
 

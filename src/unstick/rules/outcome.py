@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
-from .measures import long_enough
+from .measures import failed, long_enough
 
 
 class NonFinite(Rule):
@@ -83,7 +83,7 @@ class NotLearning(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         learning = seen.learning
-        if learning.learns or not long_enough(seen):
+        if not failed(seen) or not long_enough(seen):
             return
         cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
         reference = (
@@ -92,7 +92,7 @@ class NotLearning(Rule):
             else f"it began at {learning.initial_loss:.4g}"
         )
         ignores = "; its outputs do not depend on its input" if learning.uses_input is False else ""
-        advice = "" if cause else " None of the known causes was found: look at the labels, the data, or longer."
+        advice = "" if cause else f" None of the known causes was found. {_ruled_out(seen)}"
         yield Finding(
             self.id,
             Severity.ERROR if cause else Severity.WARNING,
@@ -110,3 +110,53 @@ class NotLearning(Rule):
             remedies=() if cause else ("lr(x10)", "lr(x0.1)", "batchnorm", "standardize"),
             reading=self.reading,
         )
+
+
+class UnlearnableTargets(Rule):
+    """The network can learn one batch by heart, so it is able to learn; but neither it nor a linear model nor a plain
+    small network finds anything in these inputs that tells these targets. Then it is the data that does not fit:
+    labels out of order, inputs without the information, or a signal that needs many more samples.
+
+    Zhang, Bengio, Hardt, Recht and Vinyals 2017.
+    """
+
+    id = "unlearnable-targets"
+    title = "the inputs do not tell the targets, to any model that was tried"
+    reading = "Zhang et al. 2017, Understanding deep learning requires rethinking generalization, arXiv:1611.03530"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        heart, reference, rates = (seen.tried(name) for name in ("one-batch", "reference", "rates"))
+        if any(f.severity is Severity.ERROR for f in earlier) or not failed(seen):
+            return
+        if heart is None or reference is None or not heart.numbers["learns"] or reference.numbers["learns"]:
+            return
+        if rates is not None and rates.numbers["best"] is not None:
+            return
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            "The targets cannot be learned from these inputs: the network learns one batch by heart (a loss of "
+            f"{heart.numbers['final_loss']:.3g}), but from all of the data neither it nor a linear model nor a plain "
+            "small network learns anything. Look at how inputs and labels were put together.",
+            evidence={
+                "one_batch_loss": heart.numbers["final_loss"],
+                "reference_loss": reference.numbers["final_loss"],
+                "constant_loss": seen.learning.constant_loss,
+            },
+            since=0,
+            reading=self.reading,
+        )
+
+
+def _ruled_out(seen: Observation) -> str:
+    """Which explanations the experiments excluded, and what is left to look at."""
+    heart, reference, rates = (seen.tried(name) for name in ("one-batch", "reference", "rates"))
+    out = []
+    if heart is not None and heart.numbers["learns"]:
+        out.append("it can learn a single batch by heart, so the gradient arrives and it has the capacity")
+    if rates is not None and rates.numbers["best"] is None:
+        out.append("no other learning rate helps")
+    if reference is not None:
+        where = "so the data can be learned" if reference.numbers["learns"] else "so look at the labels and the data"
+        out.append(f"{'a' if reference.numbers['learns'] else 'no'} plain reference model learns, {where}")
+    return f"Ruled out: {'; '.join(out)}." if out else "Look at the labels, the data, or longer."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
@@ -33,6 +33,7 @@ class LearningRateTooHigh(Rule):
             return
         first = next((t for t in seen.traces if (t.typical_step or 0.0) >= LARGE_STEP), None)
         if first is None or not _overshoots(first):
+            yield from _by_sweep(self, seen, "high", lambda factor: factor < 1)
             return
         size = first.typical_step or 0.0
         yield Finding(
@@ -41,7 +42,7 @@ class LearningRateTooHigh(Rule):
             f"The learning rate is too high: step {first.step} changed a typical weight matrix by {size:.3g} times its "
             f"size, and the loss of the batch it was made for went {_outcome(first)}.",
             evidence={"relative_step": size, "loss": first.loss, "change": first.change, "predicted": first.predicted},
-            remedies=("lr(x0.1)", "lr(x0.01)", "lr(x0.001)"),
+            remedies=_rates(seen, "lr(x0.1)", "lr(x0.01)", "lr(x0.001)"),
             since=first.step,
             reading=self.reading,
         )
@@ -85,6 +86,7 @@ class LearningRateTooLow(Rule):
             return
         largest = max(sizes)
         if not (largest < HOPELESS or (failed(seen) and largest < SMALL)):
+            yield from _by_sweep(self, seen, "low", lambda factor: factor > 1)
             return
         yield Finding(
             self.id,
@@ -92,7 +94,37 @@ class LearningRateTooLow(Rule):
             f"The learning rate is too low: the largest step changes a weight matrix by {largest:.0e} of its size, so "
             f"that a change of 1 % takes {0.01 / largest if largest else float('inf'):.0e} steps.",
             evidence={"largest_relative_step": largest},
-            remedies=("lr(x10)", "lr(x100)", "lr(x1000)", "adam"),
+            remedies=_rates(seen, "lr(x10)", "lr(x100)", "lr(x1000)", "adam"),
             since=seen.traces[0].step,
             reading=self.reading,
         )
+
+
+def _best_rate(seen: Observation) -> float | None:
+    """The factor on the learning rate at which the network learned best on a copy; None where it did at none."""
+    sweep = seen.tried("rates")
+    return sweep.numbers["best"] if sweep else None
+
+
+def _rates(seen: Observation, *usual: str) -> tuple[str, ...]:
+    """What to try: first the rate that was seen to work."""
+    best = _best_rate(seen)
+    return usual if best is None else tuple(dict.fromkeys((f"lr(x{best:g})", *usual)))
+
+
+def _by_sweep(rule: Rule, seen: Observation, side: str, beyond: Callable[[float], bool]) -> Iterator[Finding]:
+    """The finding where the same network learns at another rate, in fewer steps than it had at its own."""
+    best, sweep = _best_rate(seen), seen.tried("rates")
+    if best is None or sweep is None or not beyond(best):
+        return
+    loss = sweep.numbers[f"x{best:g}"]
+    yield Finding(
+        rule.id,
+        Severity.ERROR,
+        f"The learning rate is too {side}: at {best:g} times the rate the same network learns, to a loss of "
+        f"{loss:.3g}; at its own it stays at {seen.learning.final_loss:.3g}.",
+        evidence={"factor": best, "loss": loss, "final_loss": seen.learning.final_loss},
+        remedies=_rates(seen),
+        since=0,
+        reading=rule.reading,
+    )

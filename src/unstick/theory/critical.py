@@ -40,7 +40,7 @@ def edge_of_chaos_at(activation: Activatable, q: float) -> Edge | None:
     check(0.0, 0.0, q)
     f = function(activation)
     _, second, slope = moments(f, 0.0, q)
-    if not slope or q < second / slope * (1.0 - 1e-12):
+    if slope <= FLAT or q < second / slope * (1.0 - ROUNDING):
         return None
     return Edge(1.0 / slope, max(q - second / slope, 0.0), q)
 

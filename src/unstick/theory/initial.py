@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 
 from ..errors import TheoryError
 from .chain import Weights
@@ -62,6 +63,8 @@ def _normal(fan_in: int | None, std: float | None) -> Weights:
         raise TheoryError(
             "the initialisation 'normal' needs a standard deviation (std) and the layer's fan-in (width)."
         )
+    if not 0.0 <= std < math.inf:
+        raise TheoryError(f"a standard deviation is a number from 0 up; {std} is not.")
     return Weights(fan_in * std * std)
 
 

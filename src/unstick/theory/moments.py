@@ -38,7 +38,7 @@ def moments(f: Function, mean: float, variance: float) -> tuple[float, float, fl
 
 @_CACHED
 def growth(f: Function, variance: float) -> float:
-    """dE[φ²]/dq for a centred u of variance q: E[z φ φ'] / √q. (Stein's lemma; Schoenholz et al. 2017, eq. 5.)"""
+    """dE[φ²]/dq for a centred u of variance q: E[z φ φ'] / √q. (Stein's lemma; Schoenholz et al. 2017.)"""
     if variance > f.largest:
         return math.inf
     std = math.sqrt(min(variance, LARGEST))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from .chain import State, Weights, propagate
@@ -10,10 +11,13 @@ from .critical import Edge, edge_of_chaos
 from .functions import Function, function
 from .initial import initialisation
 from .meanfield import mean_field
-from .moments import LARGEST
+from .moments import LARGEST, growth, moments
 from .uniform import Norm, Side, Uniform
 
-SMOOTH_RELUS = ("gelu", "silu", "mish", "hardswish")
+UNLIKE = ("gelu", "silu", "hardswish")
+"""Activations seen to break the symmetry between samples within 50 layers."""
+AMPLIFIED = 2.0
+"""An amplification that is worth a note."""
 
 
 def summary(
@@ -89,15 +93,41 @@ def _variances(of: Weights | Edge, width: int | None) -> dict[str, Any]:
     }
 
 
-def _notes(network: Uniform, depth: int) -> list[str]:
-    """Where networks are known to differ from this theory."""
-    notes = []
-    if network.norm == "batchnorm" and function(network.activation).name in SMOOTH_RELUS:
-        notes.append(
-            "With batch normalisation the symmetry between samples, which the theory assumes, breaks for activations "
-            "of this kind: real gradients grow faster."
+def _notes(network: Uniform, depth: int) -> Iterator[str]:
+    """Where networks are known to differ from this theory; docs/theory-gains.md has the measurements.
+
+    In ReLU networks ln|g|² has the variance 5 depth/width (Hanin and Nica 2020, https://arxiv.org/abs/1812.05994).
+    """
+    name = function(network.activation).name
+    if network.norm == "batchnorm" and network.side == "before" and name in UNLIKE:
+        yield (
+            f"Behind batch normalisation {name} makes some samples unlike all others, which the theory does not "
+            "follow: the gradient of real networks grows faster."
         )
-    return notes
+    if network.norm is None and (factor := _amplification(network, depth)) > AMPLIFIED:
+        yield (
+            f"The variance does not come to rest here: what chance does in the first layer is amplified {factor:.1f} "
+            "times, so that networks of finite width differ from this and from one another."
+        )
+    if network.width and depth > network.width / 5.0:  # the variance below is above 1
+        scatter = math.exp(0.5 * math.sqrt(5.0 * depth / network.width))
+        yield (
+            f"{depth} layers of width {network.width} are narrow for the theory: gradients of single networks scatter, "
+            f"with ReLU by a factor of {scatter:.1f} either way."
+        )
+
+
+def _amplification(network: Uniform, depth: int) -> float:
+    """Relative change of the variance anywhere behind, for a relative change in the first layer: its largest."""
+    f, w, b = function(network.activation), network.weights.weight_variance, network.weights.bias_variance
+    q, factor, largest = w + b, 1.0, 1.0
+    for _ in range(depth - 1):
+        after = w * moments(f, 0.0, q)[1] + b
+        if not 0.0 < after < LARGEST:
+            break
+        factor *= w * growth(f, q) * q / after
+        q, largest = after, max(largest, factor)
+    return largest
 
 
 def _number(value: float) -> float | None:

@@ -18,20 +18,23 @@ Side = Literal["before", "after"]
 
 REACH = 6.0
 """A signal reaches until its strength has changed by exp(6): networks train to a depth of about 6 ξ_c (Schoenholz et
-al. 2017, section 5). That is a factor of 20 on the gradient's norm."""
+al. 2017). That is a factor of 20 on the gradient's norm."""
 DEEPEST = 2000
 """Layers that are followed one by one. By then a network is at rest, or so near to critical that its reach is endless.
 """
 AT_REST = 1e-9
 
+Reason = Literal["vanishing", "exploding", "chaotic"]
+_REASONS: dict[str, Reason | None] = {"ordered": "vanishing", "critical": None, "chaotic": "chaotic"}
+
 
 @dataclass(frozen=True, slots=True)
 class Reach:
     """layers: how many a signal survives; infinite where nothing is lost. reason: what ends it: a gradient that is
-    vanishing or exploding, or a chaotic network, which maps samples that are alike and others to the same places."""
+    vanishing or exploding, or chaos, in which alike samples become as different as any."""
 
     layers: float
-    reason: Literal["vanishing", "exploding", "chaotic"] | None
+    reason: Reason | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,28 +72,26 @@ class Uniform:
     def layer_decades(self, depth: int, state: State | None = None) -> tuple[float, ...]:
         """log10 of the factor on the gradient's norm, from behind the weights of a layer to behind those of the layer
         before it, for layers 2 to `depth`; `state` enters the network, by default standardised data."""
-        return tuple(total_decades(steps) for steps in itertools.islice(self._walk(state or State()), depth - 1))
+        return tuple(total_decades(steps) for steps in itertools.islice(self._walk(state or self._data()), depth - 1))
 
     def reach(self) -> Reach:
         """About how many layers a signal survives, and what ends it.
 
-        The number of layers after which the first of these has changed by exp(6): the squared gradient norm, shrunk
-        or grown, along the variances that the signal really has; or, in a chaotic network whose activation keeps the
-        variance bounded, what is left in the correlation of two samples of the input's: 6 ξ_c. For plain ordered
-        networks at rest both are the 6 ξ_c of Schoenholz et al. 2017. It is an estimate for plain gradient descent:
-        Adam goes further, and a network that has begun to train is another network.
+        For plain networks that come to rest: 6 ξ_c, after which two samples are as alike as any other two, whether
+        the network is ordered (then the gradient has vanished, too) or chaotic (Schoenholz et al. 2017). For others, to
+        which that does not apply, the layers in which the squared gradient norm shrinks or grows by exp(6), along the
+        variances that the signal really has. An estimate for plain gradient descent: Adam goes further, and a network
+        that has begun to train is another network.
         """
         if self.norm is None and self.residual is None:
             field = mean_field(self.activation, self.weights.weight_variance, self.weights.bias_variance)
-            if field.phase == "chaotic" and math.isfinite(field.q) and field.c < 1.0:
-                return Reach(REACH * field.xi_c, "chaotic")
+            if 0.0 < field.q < math.inf:
+                return Reach(REACH * field.xi_c, _REASONS[field.phase])
         return self._gradient_reach()
 
     def _gradient_reach(self) -> Reach:
-        # Only batch normalisation asks how samples differ; alike ones are quick to follow.
-        state = State() if self.norm == "batchnorm" else State(shared=1.0)
-        change, before = 0.0, self.weights.step(state).state
-        for depth, steps in enumerate(itertools.islice(self._walk(state), DEEPEST)):
+        change, before = 0.0, self.weights.step(self._data()).state
+        for depth, steps in enumerate(itertools.islice(self._walk(self._data()), DEEPEST)):
             rate, after = 2.0 * math.log(10.0) * total_decades(steps), steps[-1].state
             resting = abs(after.q - before.q) + abs(after.shared - before.shared) <= AT_REST * before.q
             if resting and abs(rate) < AT_REST:
@@ -100,6 +101,10 @@ class Uniform:
                 return Reach(layers, "exploding" if rate > 0.0 else "vanishing")
             change, before = change + rate, after
         return Reach(math.inf, None)
+
+    def _data(self) -> State:
+        """Standardised data. Only batch normalisation asks how samples differ; alike ones are quick to follow."""
+        return State() if self.norm == "batchnorm" else State(shared=1.0)
 
     def _walk(self, state: State) -> Iterator[tuple[Step, ...]]:
         """The steps of layer after layer, from behind its predecessor's weights to behind its own."""

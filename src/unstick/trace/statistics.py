@@ -302,7 +302,7 @@ def _input(x: Tensor, unit_axis: int) -> Tensor:
     means = features.mean(0)
     variance = (features - means).square_().mean(0)  # several times as fast as `var` along this axis on a CPU
     deviation = variance.sqrt()
-    varies = torch.where(deviation > 0, deviation, math.inf).amin()
+    varies = torch.where(deviation > ALIKE * means.abs(), deviation, math.inf).amin()
     smallest = torch.where(varies.isfinite(), varies, 0)
     spread = variance.mean()
     rms = (spread + means.square().mean()).sqrt()

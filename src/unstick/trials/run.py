@@ -5,21 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ..case import Case, describe
 from ..errors import CaseError, NotApplicable
-from ..observation import Observation, Progress
+from ..experiments import experiment
+from ..observation import Experiment, Observation, Progress
 from ..observe import BUDGET, STEPS, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
 from ..rules import find
+from ..rules.measures import failed
 from ..trace.source import of_traceback
 from .engines import Engine, InProcess, LocalEngine, Lost
 from .explain import explain
 from .report import Trial, TrialReport
-from .verdict import compare, diverged, leading_cause
+from .verdict import compare, diverged, error_rules, leading_cause
 
 LOOKS = (3, 5, 8)
 """Seeds after which the verdicts are looked at; what is settled stops there."""
@@ -60,6 +62,7 @@ def try_remedies(
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
     bench = Bench(
         task=partial(_trial, case, device),
+        experiment=partial(experiment, case, device=device, progress=progress),
         looks=(seeds,) if seeds else LOOKS,
         steps=STEPS if steps is None else steps,
         seed=seed,
@@ -101,6 +104,7 @@ class Bench:
     """The runs done so far, and what is left to do. Lives for one call of `try_remedies`."""
 
     task: Callable[[Job], Result]
+    experiment: Callable[..., tuple[Experiment, ...]]
     looks: tuple[int, ...]
     steps: int
     seed: int
@@ -156,7 +160,12 @@ class Bench:
         self._take(None, self.seed, result)
 
     def _suggested(self) -> list[Remedy]:
-        findings = (finding for run in self._runs(None) for finding in find(run))
+        """What the findings say to try. Where none of them names a cause, experiments may."""
+        (run,) = self._runs(None)
+        findings = find(run)
+        if failed(run) and not error_rules(run):
+            deadline = time.perf_counter() + (BUDGET if self.budget is None else self.budget / 4)
+            findings = find(replace(run, experiments=self.experiment(run, deadline=deadline)))
         texts = dict.fromkeys(text for finding in findings for text in finding.remedies)
         return [parse(text) for text in list(texts)[:MOST_SUGGESTED]]
 

@@ -33,6 +33,10 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     if any(place["decades"] is not None for place in document.get("path", ())):
         yield ""
         yield from gradient(document, pen)
+    if document.get("experiments"):
+        yield ""
+        yield pen.heading("What was tried on copies, to tell the cause")
+        yield from (pen.indented(pen.text(f"{e['question']} {e['answer']}")) for e in document["experiments"])
     if document["uncovered"]:
         yield ""
         yield pen.heading("What could not be seen")

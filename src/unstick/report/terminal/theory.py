@@ -42,8 +42,9 @@ def _headline(document: Document, pen: Pen) -> RenderableType:
 def _survival(reach: Document) -> str:
     if reach["layers"] is None:
         return "signals survive any number of layers"
-    count = f"about {number(reach['layers']) if reach['layers'] < 2.0 else round(reach['layers'])} layers"
-    return f"signals survive {'less than one layer' if reach['layers'] < 1.0 else count}, then {ENDS[reach['reason']]}"
+    count = number(reach["layers"]) if reach["layers"] < 2.0 else round(reach["layers"])
+    far = f"about {count} layers" if reach["layers"] >= 1.0 else "less than one layer"
+    return f"signals survive {far}, then {ENDS.get(reach['reason'], reach['reason'])}"
 
 
 def _title(document: Document) -> str:

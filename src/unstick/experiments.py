@@ -1,0 +1,210 @@
+"""What is tried on copies when a network does not learn, so that a cause is told from its symptoms by intervention.
+
+To add an experiment: a function here, and a line in `EXPERIMENTS`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .batches import split, tensors
+from .case import Case
+from .ends import ONTO
+from .errors import UnstickError
+from .observation import Experiment, Observation, Progress
+from .observe import observe
+from .remedies import parse
+from .rules.gradient import explodes, vanishes
+from .rules.measures import fitting_init, main_activation
+from .state import preserved
+from .trace.attribution import attenuation
+
+MEMORISING = 200  # steps on one batch
+COMPARING = 100  # steps at each learning rate
+REFERRING = 300  # steps of a reference model
+FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
+HIDDEN = 64  # units of the reference network
+SAMPLES = 4  # batches that its inputs are scaled by
+
+Last = Callable[[Tensor, int], Tensor] | None
+Numbers = dict[str, float | int | bool | None]
+Shown = tuple[str, Numbers]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The case, what was seen of it, and a way to run it once more with something changed."""
+
+    case: Case
+    seen: Observation
+    seed: int
+    device: str | None
+    deadline: float
+
+    def run(self, remedy: str | None = None, *, steps: int, **changed: Any) -> Observation:
+        """changed: fields of the case. Ends at the deadline."""
+        return observe(
+            replace(self.case, **changed),
+            remedy=None if remedy is None else parse(remedy),
+            steps=steps,
+            seed=self.seed,
+            budget=max(0.0, self.deadline - time.perf_counter()),
+            device=self.device,
+        )
+
+    def batches(self, count: int) -> list[Any]:
+        source = self.case.stream(self.seed, self.device)
+        try:
+            with preserved():
+                return list(islice(source, count))
+        finally:
+            source.close()  # type: ignore[attr-defined]
+
+
+def one_batch(lab: Lab) -> Shown:
+    """Can it learn a single batch by heart?"""
+    seen = lab.run(steps=MEMORISING, data=lab.batches(1)).learning
+    fell = f"in {seen.steps} steps its loss went from {seen.initial_loss:.3g} to {seen.final_loss:.3g}"
+    able = "It can" if seen.learns else "It cannot"
+    return f"{able}: {fell}.", {"learns": seen.learns, "final_loss": seen.final_loss, "steps": seen.steps}
+
+
+def reference(lab: Lab) -> Shown | None:
+    """Do a linear model or a small plain network learn from the same data?"""
+    ends = lab.seen.ends
+    inputs = _features(lab)
+    if ends is None or inputs is None or len(ends.outputs.shape) > 2:
+        return None
+    fresh = partial(_Reference, inputs, ends.outputs.shape[1:], _last_map(lab))
+    for hidden in (0, HIDDEN):
+        seen = lab.run(steps=REFERRING, model=partial(fresh, hidden), optimizer=_adam).learning
+        if seen.learns:
+            break
+    name = f"A network with {HIDDEN} hidden units" if hidden else "A linear model"
+    verb = "does" if seen.learns else "does not, either"
+    return f"{name} {verb}: its loss is {seen.final_loss:.3g} after {seen.steps} steps.", {
+        "learns": seen.learns, "hidden": hidden, "final_loss": seen.final_loss, "constant_loss": seen.constant_loss
+    }  # fmt: skip
+
+
+def rates(lab: Lab) -> Shown | None:
+    """Does it learn at another learning rate?"""
+    if lab.seen.optimizer is None or lab.seen.optimizer.rate is None or vanishes(lab.seen) or explodes(lab.seen):
+        return None
+    losses: Numbers = {}
+    learned = []
+    for factor in FACTORS:
+        seen = lab.run(f"lr(x{factor:g})", steps=COMPARING).learning
+        losses[f"x{factor:g}"] = seen.final_loss
+        if seen.learns:
+            learned.append((seen.final_loss, factor))
+    best = min(learned)[1] if learned else None
+    answer = f"It does at {best:g} times the rate" if best else "At none from a thousandth to a thousand times its own"
+    return f"{answer}.", {"best": best, **losses}
+
+
+def causes(lab: Lab) -> Shown | None:
+    """Is it the activations or the weights, each changed without the other?"""
+    trace = lab.seen.traces[0]
+    activation = main_activation(trace)
+    if activation is None or not (vanishes(lab.seen) or explodes(lab.seen)):
+        return None
+    other = "tanh" if activation == "relu" else "relu"
+    changes = {"activation": other, "weights": fitting_init(trace)}
+    lost = {part: _decades(lab.run(remedy, steps=1)) for part, remedy in changes.items()}
+    before = _decades(lab.seen)
+    told = ", ".join(f"{_shown(lost[part])} with {remedy} alone" for part, remedy in changes.items())
+    return f"The gradient loses {_shown(before)} decades as it is, {told}.", {"before": before, **lost}
+
+
+EXPERIMENTS: dict[str, Callable[[Lab], Shown | None]] = {
+    "one-batch": one_batch,
+    "reference": reference,
+    "causes": causes,
+    "rates": rates,
+}
+
+
+def experiment(
+    case: Case, seen: Observation, *, device: str | None, deadline: float, progress: Progress | None
+) -> tuple[Experiment, ...]:
+    """All experiments that apply and fit in the time. The user's objects and the global state stay as they were."""
+    lab = Lab(case, seen, seen.seed, device, deadline)
+    made: list[Experiment] = []
+    for number, (name, ask) in enumerate(EXPERIMENTS.items()):
+        started = time.perf_counter()
+        if started > deadline:
+            break
+        if progress is not None:
+            progress("finding the cause", number, len(EXPERIMENTS))
+        try:
+            shown = ask(lab)
+        except UnstickError:
+            continue  # a change that this network does not allow
+        if shown is not None:
+            question = (ask.__doc__ or "").strip()
+            made.append(Experiment(name, question, *shown, seconds=time.perf_counter() - started))
+    if progress is not None:
+        progress("finding the cause", len(EXPERIMENTS), len(EXPERIMENTS))
+    return tuple(made)
+
+
+def _decades(seen: Observation) -> float | None:
+    lost = attenuation(seen.traces[0])
+    return lost.decades if lost else None
+
+
+def _shown(decades: float | None) -> str:
+    return "an unknown number of" if decades is None else f"{decades:.1f}"
+
+
+def _adam(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-2)
+
+
+def _features(lab: Lab) -> Tensor | None:
+    """Some of the inputs as rows; None where they are not one tensor of numbers."""
+    rows = []
+    for batch in lab.batches(SAMPLES):
+        args, kwargs, _ = split(batch)
+        found = tensors((args, kwargs))
+        if len(found) != 1 or not found[0].is_floating_point() or found[0].dim() < 2:
+            return None
+        rows.append(found[0].flatten(1).float())
+    return torch.cat(rows)
+
+
+def _last_map(lab: Lab) -> Last:
+    """What the reference ends in: the network's own last activation, where its outputs can be right."""
+    ends = lab.seen.ends
+    if ends is None or ends.activation not in ONTO or ends.within is None:
+        return None
+    wrong = ends.free is not None and ends.within > ends.free + 0.1 * abs(ends.within)
+    return None if wrong else ONTO[ends.activation]
+
+
+class _Reference(nn.Module):
+    """Standardised inputs, then a linear map, or a hidden layer of ReLU with weights for it before."""
+
+    def __init__(self, inputs: Tensor, shape: Sequence[int], last: Last, hidden: int) -> None:
+        super().__init__()
+        deviation = inputs.std(0, correction=0)
+        self.mean = nn.Parameter(inputs.mean(0), requires_grad=False)
+        self.scale = nn.Parameter(torch.where(deviation > 0, deviation, 1.0).reciprocal(), requires_grad=False)
+        first = [nn.Linear(inputs.shape[1], hidden), nn.ReLU()] if hidden else []
+        self.layers = nn.Sequential(*first, nn.Linear(hidden or inputs.shape[1], math.prod(shape)))
+        self.shape, self.last = tuple(shape), last
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        x = tensors((args, kwargs))[0].flatten(1).float()
+        out: Tensor = self.layers((x - self.mean) * self.scale).reshape(len(x), *self.shape)
+        return out if self.last is None else self.last(out, out.dim() - 1)
