@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -207,8 +208,21 @@ def test_what_looks_like_a_fault_and_is_none(name: str, steps: int) -> None:
 def test_labels_at_random_in_tiny_batches_are_no_fault_of_the_inputs(size: int) -> None:
     """Of two samples some features differ a hundred times as much as others, by chance."""
     generator = torch.Generator().manual_seed(0)
-    data = torch.randn(5000, 64, generator=generator), torch.randint(0, 2, (5000,), generator=generator)
-    case = Case(lambda: cases.dense(2, nn.ReLU, outputs=2), data, F.cross_entropy, batch_size=size)
+    data = torch.randn(5000, 256, generator=generator), torch.randint(0, 2, (5000,), generator=generator)
+    case = Case(lambda: cases.dense(2, nn.ReLU, inputs=256, outputs=2), data, F.cross_entropy, batch_size=size)
     diagnosis = diagnose(case, steps=1000)
     assert not diagnosis.observation.learning.learns
     assert not {f.rule for f in diagnosis.findings} & {"unscaled-inputs", "dead-units", "collapsed-signal"}
+
+
+def test_a_rate_that_has_decayed_was_not_too_low() -> None:
+    """The last step is nothing, as it may also be for a single sample that is fitted; those before it were not."""
+
+    def decaying(parameters: Any) -> torch.optim.Optimizer:
+        made = torch.optim.SGD(parameters, lr=0.01)
+        schedule = torch.optim.lr_scheduler.ExponentialLR(made, 0.5)
+        made.register_step_post_hook(lambda *_: schedule.step())
+        return made
+
+    case = cases.digits_case(lambda: cases.dense(2, nn.ReLU), "decaying", optimizer=decaying)
+    assert diagnose(case, steps=60).findings == ()

@@ -83,7 +83,7 @@ class NotLearning(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         learning = seen.learning
-        if learning.learns or not long_enough(seen):
+        if not failed(seen) or not long_enough(seen):
             return
         cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
         reference = (
