@@ -138,12 +138,12 @@ def _severed(trace: Trace) -> Operation | None:
 
 def _shut(trace: Trace) -> Operation | None:
     """The operation on the trunk that makes a gradient exactly zero, where that is not the doing of its slope."""
+    empty = next((op for op in trace.hidden if op.forward.rms == 0.0), None)
+    if empty is not None:  # a ReLU of nothing but zeros passes no gradient on: then it is what made the zeros
+        return empty if empty.kind == "weights" else None
     for before, op in zip(reversed(trace.hidden[:-1]), reversed(trace.hidden[1:]), strict=True):
         if before.backward is not None and before.backward.norm == 0.0:
             lost = op.backward is not None and op.backward.norm > 0.0
-            empty = before.forward.rms == 0.0  # it is not the slope that is to blame, but what comes in
-            if empty and op.name in FLATTENING:
-                return before
             return op if lost and op.name not in FLATTENING else None
     return _last_weighted(trace)
 

@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import below_epsilon, entry, failed
+from .measures import FAR_BELOW, below_epsilon, entry, failed
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Smaller numbers lose digits, and below 2^-25 they are rounded to zero."""
@@ -22,7 +22,13 @@ SINGLE = 6.9
 SMALLEST_SQUARE = 2.0**-63
 """The square of a smaller number is no normal number in float32, where Adam keeps its second moments."""
 
-ROUNDING = 1e-10  # as in `signal`: the share of the signal that float32 arithmetic makes by itself
+HALF_RESOLUTION = 2.0**-10  # machine epsilon of float16
+
+ZERO = 2.0**-25
+"""Rounded to float16, this and what is smaller are zero."""
+
+SQUARE_IS_ZERO = 2.0**-12.5
+"""The square of a smaller number is zero in float16."""
 
 
 class GradientUnderflow(Rule):
@@ -42,6 +48,7 @@ class GradientUnderflow(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if not failed(seen):
             return
+        yield from self._divided_by_epsilon(seen)
         trace, at = next(((t, op) for t in seen.traces if (op := _underflowing(t))), (None, None))
         if trace is None or at is None:
             return
@@ -57,6 +64,29 @@ class GradientUnderflow(Rule):
             source=at.source,
             evidence={"entry": _left(at), "zeros_first": zeros[0], "zeros_last": zeros[1]},
             since=trace.step,
+            reading=self.reading,
+        )
+
+    def _divided_by_epsilon(self, seen: Observation) -> Iterator[Finding]:
+        """Adam with weights in float16, where the squares of small gradients are zero, and its usual epsilon too."""
+        settings = seen.optimizer
+        held = [p for p in seen.traces[0].parameters if p.held and p.gradient and p.resolution == HALF_RESOLUTION]
+        if seen.diverged is None or not held or settings is None or not settings.epsilon:
+            return
+        if settings.epsilon >= FAR_BELOW * SQUARE_IS_ZERO:
+            return
+        alone = "which is zero as well" if settings.epsilon <= ZERO else "and the step is many times the learning rate"
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"The weights are float16, in which the square of a gradient below {SQUARE_IS_ZERO:.0e} is zero: "
+            f"{settings.name} divides such a gradient by its epsilon of {settings.epsilon:.0e} alone, {alone}. "
+            f"Keep the weights in float32.",
+            module=held[0].name.rpartition(".")[0] or None,
+            source=next((op.source for op in seen.traces[0].operations if op.parameter == held[0].name), None),
+            evidence={"epsilon": settings.epsilon, "parameters": len(held)},
+            remedies=("adam(eps=1e-4)",),
+            since=seen.diverged,
             reading=self.reading,
         )
 
@@ -102,8 +132,8 @@ class BelowEpsilon(Rule):
     Such an optimizer divides a gradient by its own size, so that even a tiny one gives a full step; but it divides by
     size + epsilon. Below epsilon, steps shrink with the gradient. Told from the real steps: a tenth of the rate and
     less, per entry. Where the gradient has vanished on its way, that is the cause and this is the last link; where
-    the loss itself is small, it is the cause. Silent where a smaller epsilon could not help: the squares would leave
-    float32, or the signal has forgotten its input.
+    the loss itself is small, it is the cause. Silent where a smaller epsilon could not help, since the squares of the
+    gradient would leave float32.
 
     Kingma and Ba 2015.
     """
@@ -117,7 +147,7 @@ class BelowEpsilon(Rule):
         low = below_epsilon(seen)
         matrices = [p for p in trace.parameters if p.gradient and p.held and len(p.shape) > 1]
         certain = len(low) == len(matrices) and all(p.relative < p.resolution for p in low)
-        if not low or not (failed(seen) or certain) or not _worth_dividing(trace, [entry(p) for p in low]):
+        if not low or not (failed(seen) or certain) or min(map(entry, low)) < SMALLEST_SQUARE:
             return
         smallest = min(low, key=entry)
         settings = seen.optimizer
@@ -149,8 +179,3 @@ def _share(seen: Observation, step: float, shape: tuple[int, ...]) -> float:
     """Size of a step per entry, in learning rates."""
     rate = seen.optimizer.rate if seen.optimizer else None
     return step / math.sqrt(math.prod(shape)) / rate if rate else math.nan
-
-
-def _worth_dividing(trace: Trace, entries: list[float]) -> bool:
-    ends = trace.hidden[-1].forward.between if trace.hidden else math.nan
-    return max(entries) >= SMALLEST_SQUARE and not ends < ROUNDING
