@@ -143,6 +143,9 @@ def _what(trace: Trace, kind: str) -> str:
     return f"{noun}"
 
 
+_BLOWS_UP = ("unbounded-activation", "batchnorm-small-batch", "weights-too-large", "learning-rate-too-high")
+
+
 class ExplodingGradient(Rule):
     """The gradient grows by many decades on its way back, so that its direction says nothing about a real step.
 
@@ -171,9 +174,7 @@ class ExplodingGradient(Rule):
             f"{first.label}.{promise}",
             module=first.module,
             source=first.source,
-            cause=next(
-                (f.rule for f in earlier if f.rule in ("weights-too-large", "learning-rate-too-high")), state.culprit
-            ),
+            cause=next((f.rule for f in earlier if f.rule in _BLOWS_UP), state.culprit),
             evidence={
                 "decades": state.lost.decades,
                 "parts": dict(state.lost.parts),

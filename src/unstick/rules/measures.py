@@ -29,6 +29,7 @@ Steps are measured in the stored weights, so what rounding swallows, in whicheve
 
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
+EXPONENTIAL = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
 
 
 def failed(seen: Observation) -> bool:
@@ -91,8 +92,11 @@ def gradient(seen: Observation, beyond: float) -> Gradient | None:
 
 
 def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
-    """The weights of the operations on the trunk in forward order, each once, with the step that they were given."""
-    steps = {p.name: p for p in trace.parameters if p.trainable}
+    """The weights of the operations on the trunk in forward order, each once, with the step that they were given.
+
+    Without those that the optimizer was never given: that they stand still is no wonder.
+    """
+    steps = {p.name: p for p in trace.parameters if p.trainable and p.held}
     used: dict[str, Operation] = {}
     for op in trace.hidden:
         if op.kind == "weights" and op.parameter in steps:
@@ -132,3 +136,28 @@ def span(operations: list[Operation]) -> str:
     if len(operations) == 1:
         return f"in {operations[0].label}"
     return f"in {len(operations)} operations, {operations[0].label} to {operations[-1].label}"
+
+
+FAR_BELOW = 0.1
+"""Adam divides by (size of the gradient + epsilon): at a tenth of epsilon a step is a tenth of what it would be."""
+
+
+def entry(p: ParameterStep) -> float:
+    """Root mean square of the entries of a parameter's gradient."""
+    return (p.gradient or 0.0) / math.sqrt(max(1, math.prod(p.shape)))
+
+
+def below_epsilon(seen: Observation, trace: Trace | None = None) -> list[ParameterStep]:
+    """Weight matrices whose gradient is far below the optimizer's epsilon, and whose steps show it (at the last
+    trace)."""
+    settings = seen.optimizer
+    if settings is None or not settings.epsilon or not settings.rate:
+        return []
+    epsilon, rate = settings.epsilon, settings.rate
+
+    def swallowed(p: ParameterStep) -> bool:
+        step = p.step / math.sqrt(max(1, math.prod(p.shape)))
+        return 0.0 < entry(p) < FAR_BELOW * epsilon and step < FAR_BELOW * rate
+
+    matrices = [p for p in (trace or seen.traces[-1]).parameters if p.trainable and p.held and len(p.shape) > 1]
+    return [p for p in matrices if swallowed(p)]

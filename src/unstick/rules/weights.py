@@ -62,6 +62,8 @@ class WeightsTooLarge(Rule):
         state = gradient(seen, GROWTH)
         if state is None or not explodes(seen) or state.culprit != "weights" or state.first.decades > -GROWTH:
             return
+        if any(f.rule == "unbounded-activation" for f in earlier):
+            return
         trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
         gained = -state.lost.parts["weights"]
