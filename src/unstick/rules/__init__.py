@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from ..observation import Observation
+from .answers import LossInputMismatch, OutputRangeMismatch
 from .base import Finding, Rule, Severity
 from .gradient import ExplodingGradient, VanishingGradient
 from .inputs import UnscaledInputs
 from .outcome import NonFinite, NotLearning
 from .signal import CollapsedSignal, DeadUnits, SaturatedActivation
 from .steps import LearningRateTooHigh, LearningRateTooLow
+from .targets import TargetShapeMismatch, UnscaledTargets
 from .weights import SymmetricWeights, WeightsTooLarge, WeightsTooSmall
 
 # Causes before their symptoms: a rule may point at what those before it found.
 RULES: tuple[Rule, ...] = (
+    TargetShapeMismatch(),
+    LossInputMismatch(),
+    OutputRangeMismatch(),
     SymmetricWeights(),
     UnscaledInputs(),
+    UnscaledTargets(),
     WeightsTooSmall(),
     WeightsTooLarge(),
     LearningRateTooLow(),
