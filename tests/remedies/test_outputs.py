@@ -103,6 +103,7 @@ def applied(case: Case, remedy: str) -> tuple[Any, Any]:
     return setup, batches[0]
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
 def test_shapes_are_matched() -> None:
     x = flat(32)
     for target, end in [(x[:, 0], []), (x[:, :1], [nn.Flatten(0)])]:
