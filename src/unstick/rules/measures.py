@@ -14,6 +14,10 @@ ENOUGH_STEPS = 100
 """Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
 every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
 
+DEEP = 70
+"""Layers. Customary learning rates change a weight matrix by about 1 % a step (Adam's default: 0.001 times the root of
+the width, over the gain); then a step changes the product of 70 matrices by about its own size."""
+
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
 
@@ -90,6 +94,13 @@ def main_activation(trace: Trace) -> str | None:
 def fitting_init(trace: Trace) -> str:
     """The textbook initialisation for the network's main activation (Glorot and Bengio 2010, He et al. 2015)."""
     return "init(he)" if main_activation(trace) in ONE_SIDED - {"selu"} | {"leaky_relu", "prelu"} else "init(xavier)"
+
+
+def critical_start(trace: Trace) -> str:
+    """Weights on the edge of chaos (Schoenholz et al. 2017), in deep networks with the learning rate that these ask for
+    (Bernstein et al. 2020)."""
+    weights = sum(op.kind == "weights" for op in trace.hidden)
+    return "init(critical)+lr(depth)" if weights >= DEEP else "init(critical)"
 
 
 def first_difference(trace: Trace) -> float | None:
