@@ -11,7 +11,9 @@ A layer that reads φ(h), h normal with variance q, multiplies the squared gradi
   layer (Poincaré's inequality), and angles between samples that are alike grow by the root of the inverse. Over all
   layers that makes q_1/q_L, the slope of the whole network's correlation map. It is held to 1.5, as in deep kernel
   shaping (Martens et al. 2021, arXiv:2110.01765, section 4.3), by starting with a small enough q_1: about 0.7/√L for
-  tanh. So the deeper a network, the more nearly linear it starts.
+  tanh. So the deeper a network, the more nearly linear it starts. A sample that is larger than others has another
+  mean E[φ] than the biases take away, and with a bent φ like GELU it can run away: its variance may not grow by more
+  than the same factor.
 - *The matrices* are orthogonal, so that all singular values are as the average is (Saxe et al. 2014, arXiv:1312.6120;
   Pennington, Schoenholz and Ganguli 2017, arXiv:1711.04735, on why sigmoids and tanh then train in great depth).
 
@@ -41,7 +43,7 @@ smaller with q (0.32 for ReLU)."""
 KINKED = 1e-2
 FLAT = 1e-3
 ROUNDING = 1e-12
-CLOSE = 1.05
+CLOSE = 1.01
 """How exactly q_1 is found: the slope hardly depends on it."""
 
 IDENTITY = function("identity")
@@ -72,8 +74,9 @@ class Start:
 def critical(layers: Sequence[Layer], setup: Setup, anatomy: Anatomy) -> str:
     """Overwrites all weights and biases; returns what it did, in words. What is inside of fused recurrent and attention
     operations gets orthogonal weights of gain 1 and zero biases."""
-    read = reads(layers, setup.model, retraced(setup, anatomy.batches[0]))
-    plan = starts(read, frozenset(layer.name for layer in layers if _can_centre(layer)))
+    trace = retraced(setup, anatomy.batches[0])
+    read = reads(layers, setup.model, trace)
+    plan = starts(read, frozenset(layer.name for layer in layers if _can_centre(layer)), _largest(trace))
     for layer in layers:
         start = plan.get(layer.name, Start(1.0, 0.0, 1.0))
         for matrix in layer.matrices():
@@ -145,7 +148,7 @@ def _function(op: Operation, model: nn.Module, known: dict[tuple[str, str], Func
     key = op.name, module.extra_repr() if own else ""
     try:
         if key not in known:
-            known[key] = function(module if key[1] else op.name)
+            known[key] = replace(function(module if key[1] else op.name), name=op.name)
         if moments(known[key], 0.0, SMALLEST)[2] < FLAT:
             raise NotApplicable(f"{op.name} is flat at zero, so no weights are critical for it in a deep network")
     except TheoryError as error:
@@ -156,16 +159,20 @@ def _function(op: Operation, model: nn.Module, known: dict[tuple[str, str], Func
 # -- what the theory asks for ------------------------------------------------------------------------------------------
 
 
-def starts(read: Sequence[Reads], with_biases: frozenset[str]) -> dict[str, Start]:
-    """With the largest q_1, of 1 at most, that keeps the slope."""
+def starts(read: Sequence[Reads], with_biases: frozenset[str], largest: float = 1.0) -> dict[str, Start]:
+    """With the largest q_1, of 1 at most, that keeps the slope, and keeps a sample whose variance is `largest` times
+    the typical one from growing by more."""
+
+    def fits(first: float) -> bool:
+        plan = _starts(read, with_biases, first)
+        return _slope(plan, read, first) <= SLOPE and _growth(plan, read, first * largest) <= SLOPE
+
     low, high = SMALLEST, 1.0
-    plan = _starts(read, with_biases, high)
-    if _slope(plan, read, high) <= SLOPE:
-        return plan
+    if fits(high):
+        return _starts(read, with_biases, high)
     while high > low * CLOSE:
         middle = math.sqrt(low * high)
-        fits = _slope(_starts(read, with_biases, middle), read, middle) <= SLOPE
-        low, high = (middle, high) if fits else (low, middle)
+        low, high = (middle, high) if fits(middle) else (low, middle)
     return _starts(read, with_biases, low)
 
 
@@ -205,6 +212,29 @@ def _smooth(f: Function) -> bool:
 def _slope(plan: Mapping[str, Start], read: Sequence[Reads], first: float) -> float:
     followed = {r.behind for r in read}
     return max((first / start.q for layer, start in plan.items() if layer in followed), default=1.0)
+
+
+def _growth(plan: Mapping[str, Start], read: Sequence[Reads], first: float) -> float:
+    """By how much a sample grows that enters with this variance, and is centred like all others."""
+    followed = {r.behind for r in read}
+    own: dict[str, float] = {}
+    for r in read:
+        start = plan[r.layer]
+        if r.behind is None:
+            own[r.layer] = first if _fresh(r) else start.q
+        elif r.layer in followed:
+            mean, second, _ = moments(r.function, 0.0, own.get(r.behind, first))
+            own[r.layer] = start.gain**2 * (second - 2.0 * start.mean * mean + start.mean**2)
+            if own[r.layer] > SLOPE * first:
+                break
+    return max((q / first for q in own.values()), default=1.0)
+
+
+def _largest(trace: Trace) -> float:
+    """No sample's variance, behind the weights that read the data, is larger than this many times that of all."""
+    first = next((op.forward for op in trace.operations if op.kind == "weights" and not op.parents), None)
+    ratio = (first.peak / first.rms) ** 2 if first is not None and first.rms else 1.0
+    return ratio if math.isfinite(ratio) else 1.0
 
 
 def _can_centre(layer: Layer) -> bool:

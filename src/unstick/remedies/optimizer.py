@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import RemedyError
 from ..setup import Anatomy, Setup
 from .base import Remedy
 from .depth import for_depth, rated
@@ -113,13 +112,10 @@ class LearningRate(Wrapped):
     value: float | Times | str
 
     def __post_init__(self) -> None:
-        if isinstance(self.value, str):
-            if self.value != "depth":
-                raise RemedyError(f"lr takes a number, a factor such as x0.1, or depth, not {self.value}")
-        elif isinstance(self.value, Times):
+        if isinstance(self.value, Times):
             check_number(self.value.factor, "the factor of lr")
-        else:
-            check_number(self.value, "the value of lr")
+        elif self.value != "depth":
+            check_number(self.value, "what lr is set to, unless it is the word depth,")
 
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
         if self.value == "depth":

@@ -14,6 +14,9 @@ ENOUGH_STEPS = 100
 """Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
 every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
 
+BENT = frozenset({"gelu", "silu", "mish", "softplus", "hardswish", "logsigmoid"})
+"""Bent at zero, so that only small signals pass them in proportion."""
+
 DEEP = 70
 """Layers. Customary learning rates change a weight matrix by about 1 % a step (Adam's default: 0.001 times the root of
 the width, over the gain); then a step changes the product of 70 matrices by about its own size."""
@@ -97,10 +100,11 @@ def fitting_init(trace: Trace) -> str:
 
 
 def critical_start(trace: Trace) -> str:
-    """Weights on the edge of chaos (Schoenholz et al. 2017), in deep networks with the learning rate that these ask for
-    (Bernstein et al. 2020)."""
+    """Weights on the edge of chaos (Schoenholz et al. 2017); with the learning rate that these ask for (Bernstein et
+    al. 2020) in deep networks, and where the start has to be small, so that usual steps are large beside it."""
     weights = sum(op.kind == "weights" for op in trace.hidden)
-    return "init(critical)+lr(depth)" if weights >= DEEP else "init(critical)"
+    careful = weights >= DEEP or main_activation(trace) in BENT
+    return "init(critical)+lr(depth)" if careful else "init(critical)"
 
 
 def first_difference(trace: Trace) -> float | None:
