@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
@@ -13,6 +14,7 @@ from .base import Finding, Rule, Severity
 from .measures import (
     TWO_SIDED,
     activations,
+    critical_start,
     failed,
     fitting_init,
     gradient,
@@ -50,10 +52,10 @@ def explodes(seen: Observation) -> bool:
 
 def _remedies_for_vanishing(trace: Trace, culprit: str) -> tuple[str, ...]:
     if culprit == "weights":
-        return (fitting_init(trace), "batchnorm", "residual")
+        return (fitting_init(trace), critical_start(trace), "batchnorm", "residual")
     if main_activation(trace) in TWO_SIDED:
-        return ("batchnorm", "relu+init(he)", "tanh+init(xavier)", "residual")
-    return ("batchnorm", fitting_init(trace), "residual")
+        return ("batchnorm", critical_start(trace), "relu+init(he)", "tanh+init(xavier)", "residual")
+    return ("batchnorm", fitting_init(trace), critical_start(trace), "residual")
 
 
 def amount(a: Attenuation) -> str:
@@ -127,8 +129,8 @@ class VanishingGradient(Rule):
 def _most_at_fault(trace: Trace, kind: str) -> Operation:
     """The first operation of this kind, on the line of source that has most of them."""
     found = [op for op in trace.hidden if op.kind == kind] or list(trace.hidden)
-    lines = [op.source for op in found]
-    return max(found, key=lambda op: lines.count(op.source))
+    lines = Counter(op.source for op in found)
+    return max(found, key=lambda op: lines[op.source])
 
 
 def _what(trace: Trace, kind: str) -> str:

@@ -27,6 +27,13 @@ HOPELESS = 1e-7
 
 Steps are measured in the stored weights, so what rounding swallows, in whichever precision, is not in them."""
 
+BENT = frozenset({"gelu", "silu", "mish", "softplus", "hardswish", "logsigmoid"})
+"""Bent at zero, so that only small signals pass them in proportion."""
+
+DEEP = 70
+"""Layers. Customary learning rates change a weight matrix by about 1 % a step (Adam's default: 0.001 times the root of
+the width, over the gain); then a step changes the product of 70 matrices by about its own size."""
+
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
 EXPONENTIAL = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
@@ -124,6 +131,14 @@ def main_activation(trace: Trace) -> str | None:
 def fitting_init(trace: Trace) -> str:
     """The textbook initialisation for the network's main activation (Glorot and Bengio 2010, He et al. 2015)."""
     return "init(he)" if main_activation(trace) in ONE_SIDED - {"selu"} | {"leaky_relu", "prelu"} else "init(xavier)"
+
+
+def critical_start(trace: Trace) -> str:
+    """Weights on the edge of chaos (Schoenholz et al. 2017); with the learning rate that these ask for (Bernstein et
+    al. 2020) in deep networks, and where the start has to be small, so that usual steps are large beside it."""
+    weights = sum(op.kind == "weights" for op in trace.hidden)
+    careful = weights >= DEEP or main_activation(trace) in BENT
+    return "init(critical)+lr(depth)" if careful else "init(critical)"
 
 
 def first_difference(trace: Trace) -> float | None:
