@@ -9,7 +9,7 @@ from statistics import median
 
 from ..observation import GROWTH, Observation
 from ..prediction import predict
-from ..trace.types import Attenuation, Operation, Trace
+from ..trace.types import Attenuation, Kind, Operation, Trace
 from .base import Finding, Rule, Severity
 from .measures import (
     TWO_SIDED,
@@ -91,9 +91,6 @@ class VanishingGradient(Rule):
         expected = predict(trace)
         at = _most_at_fault(trace, culprit)
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
-        share = (
-            f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
-        )
         consequence = (
             f"{len(still)} of {len(weights)} weight matrices stand still: a step changes them by at most "
             f"{max(p.relative for _, p in still):.0e} of their size"
@@ -104,8 +101,7 @@ class VanishingGradient(Rule):
             self.id,
             Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
-            f"{share}. "
-            f"So {consequence}.{f' {expected.sentence}' if expected else ''}",
+            f"{_shares(trace, a, culprit)}. So {consequence}.{f' {expected.sentence}' if expected else ''}",
             module=at.module,
             source=at.source,
             cause=cause,
@@ -124,6 +120,17 @@ class VanishingGradient(Rule):
             since=state.onset.step,
             reading=self.reading,
         )
+
+
+def _shares(trace: Trace, a: Attenuation, culprit: Kind) -> str:
+    """What the culprit takes, and what gives some of it back."""
+    taken = a.parts[culprit]
+    if culprit == "other" or taken <= 0:
+        return "not in one kind of operation"
+    if taken <= a.decades:
+        return f"{taken:.1f} of them in {_what(trace, culprit)}"
+    back = min(a.parts, key=lambda kind: a.parts[kind])
+    return f"since {_what(trace, culprit)} take {taken:.1f} and {_what(trace, back)} give {-a.parts[back]:.1f} back"
 
 
 def _most_at_fault(trace: Trace, kind: str) -> Operation:

@@ -79,9 +79,15 @@ class Gradient:
 
     @property
     def culprit(self) -> Kind:
-        """The kind of operation with the largest part in the loss at the onset, in its own direction."""
+        """The kind of operation with the largest part in the loss at the onset, in its own direction.
+
+        A normalisation undoes what the weights before it did to the scale, so only what is left of both counts.
+        """
         sign = math.copysign(1.0, self.lost.decades)
-        return max(self.lost.parts, key=lambda kind: sign * self.lost.parts[kind])
+        parts = {kind: sign * lost for kind, lost in self.lost.parts.items()}
+        if parts["weights"] * parts["normalisation"] < 0:
+            parts["weights"] = parts["normalisation"] = parts["weights"] + parts["normalisation"]
+        return max(parts, key=lambda kind: parts[kind])
 
 
 def gradient(seen: Observation, beyond: float) -> Gradient | None:
