@@ -146,3 +146,26 @@ class TextConvolutions(nn.Module):
 def text_convolutions() -> Case:
     """a CNN for sentences, maximum over time."""
     return Case(TextConvolutions, topics(), F.cross_entropy, optimizer=adam(3e-3), batch_size=32)
+
+
+class Written(nn.Module):
+    """Causal attention as it is written in many tutorials: what must not be seen gets minus infinity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(VOCABULARY, 32), nn.Parameter(0.02 * torch.randn(15, 32))
+        self.norm, self.qkv = nn.LayerNorm(32), nn.Linear(32, 96)
+        self.out, self.head = nn.Linear(32, 32), nn.Linear(32, VOCABULARY)
+        self.register_buffer("future", torch.ones(15, 15).triu(1).bool())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x = self.words(tokens) + self.places
+        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+        scores = (q @ k.transpose(1, 2) / 32**0.5).masked_fill(self.future, float("-inf"))
+        return self.head(x + self.out(scores.softmax(-1) @ v))
+
+
+@ZOO.add
+def attention_with_minus_infinity() -> Case:
+    """causal attention written out with a mask of minus infinity (tempts non-finite)."""
+    return Case(Written, next_tokens(), token_loss, optimizer=adamw(3e-3), batch_size=32)

@@ -169,6 +169,27 @@ def mixture_of_experts() -> Case:
     return Case(Experts, digits(), F.cross_entropy, optimizer=adam(3e-3))
 
 
+class SparselyGated(nn.Module):
+    """A softmax over the two best experts: the logits of the others become minus infinity (Shazeer et al. 2017)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(64, 4)
+        self.experts = nn.ModuleList(dense(nn.ReLU, depth=1, width=24) for _ in range(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.gate(x)
+        kept = logits >= logits.topk(2, 1).values[:, 1:]
+        weight = torch.where(kept, logits, float("-inf")).softmax(1)
+        return (weight[:, :, None] * torch.stack([expert(x) for expert in self.experts], 1)).sum(1)
+
+
+@ZOO.add
+def sparsely_gated_experts() -> Case:
+    """gates of experts that were not chosen are minus infinity before the softmax (tempts non-finite)."""
+    return Case(SparselyGated, digits(), F.cross_entropy, optimizer=adam(3e-3))
+
+
 class RadialBasis(nn.Module):
     """Gaussian bumps around learned centres."""
 
