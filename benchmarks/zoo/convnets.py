@@ -146,7 +146,9 @@ def fixup_resnet() -> Case:
         nn.init.zeros_(last.weight)
         return Residual(nn.Sequential(first, nn.ReLU(), last))
 
-    return on_digits(lambda: classifier(conv(1, 12), nn.ReLU(), *(block() for _ in range(5)), nn.ReLU(), channels=12))
+    return on_digits(
+        lambda: classifier(conv(1, 12), nn.ReLU(), *(block() for _ in range(5)), nn.ReLU(), channels=12), 1e-3
+    )
 
 
 class Grow(nn.Module):

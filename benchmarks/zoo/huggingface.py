@@ -156,7 +156,7 @@ TRANSLATORS: dict[str, tuple[str, Settings]] = {
     "t5": ("T5", T5),
     "bart": ("Bart", BART),
     "mbart": ("MBart", BART),
-    "pegasus": ("Pegasus", BART),
+    "pegasus": ("Pegasus", BART | dict(scale_embedding=True)),
     "m2m100": ("M2M100", BART),
 }
 
@@ -312,7 +312,7 @@ def _fill(table: dict[str, tuple[str, Settings]], about: str, head: str, data: C
 
 
 HEADS = {"gpt2": "LMHeadModel"}
-RATES = {"mobilebert": 3e-3, "squeezebert": 3e-3}
+RATES = {"mobilebert": 3e-3, "squeezebert": 3e-3, "pegasus": 3e-3}
 
 _fill(ENCODERS, "sequence classification", "ForSequenceClassification", text_batches, num_labels=4)
 _fill(DECODERS, "next tokens", "ForCausalLM", chain_batches)

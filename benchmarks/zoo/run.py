@@ -89,7 +89,7 @@ def state(case: Any) -> str:
     parts = [torch.get_rng_state()]
     if isinstance(case.model, nn.Module):
         parts += [*case.model.parameters(), *case.model.buffers()]
-        parts += [p.grad for p in case.model.parameters() if p.grad is not None]
+        parts += [p.grad.to_dense() for p in case.model.parameters() if p.grad is not None]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(

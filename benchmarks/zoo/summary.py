@@ -56,6 +56,11 @@ class Summary:
         """Architectures that failed by themselves, in our own code."""
         return [(*task, row["broken"]) for task, row in self.rows.items() if "broken" in row]
 
+    @property
+    def complete(self) -> list[str]:
+        """Healthy architectures that the tool has looked at in both conditions."""
+        return [n for n in self.healthy if all("runs" in self.rows.get((n, c), {}) for c in ("fresh", "trained"))]
+
     def runs(self) -> Iterator[tuple[str, str, Run]]:
         """(architecture, condition, run) of the healthy ones."""
         for name in self.healthy:
@@ -105,7 +110,8 @@ def _kind(text: str) -> str:
 
 def print_figures(rows: Rows) -> None:
     seen = Summary(rows)
-    print(f"\nhealthy: {len(seen.healthy)}; left out because they do not learn: {', '.join(seen.unwell) or 'none'}")
+    print(f"\nhealthy: {len(seen.healthy)}, looked at in both conditions: {len(seen.complete)}")
+    print(f"left out because they do not learn: {', '.join(seen.unwell) or 'none'}")
     for severity in ("error", "warning"):
         print(f"architectures with a false {severity}: {seen.share(severity)}")
         for condition, steps in seen.settings:
@@ -153,7 +159,15 @@ def write_page(rows: Rows, path: Path) -> None:
 
     seen = Summary(rows)
     intro = INTRODUCTION.format(steps=STEPS, seeds=len(SEEDS), held=HELD_BATCHES, trained=TRAINED_STEPS)
-    parts = [intro, _figures(seen), _alarms(seen), _failures(seen), _left_out(seen), _uncovered(seen)]
+    parts = [
+        intro,
+        _figures(seen),
+        _by_collection(seen, collections()[0]),
+        _alarms(seen),
+        _failures(seen),
+        _left_out(seen),
+        _uncovered(seen),
+    ]
     parts += ["## The architectures", *(_collection(seen, c.title, c.members) for c in collections()[0])]
     path.write_text("\n".join(parts))
 
@@ -171,27 +185,47 @@ def _figures(seen: Summary) -> str:
     ]
     text = _table(["runs", "with an error", "with a warning"], lines)
     seconds = [run["seconds"] for _, _, run in seen.runs() if "seconds" in run]
-    tail = f"Exceptions of the tool: {len(seen.exceptions())}. "
+    tail = f"All six runs are there for {len(seen.complete)} of {len(seen.healthy)} healthy architectures. "
+    tail += f"Exceptions of the tool: {len(seen.exceptions())}. "
     tail += f"Runs that changed anything of the user's: {len(seen.changed())}. "
     tail += f"A diagnosis took {median(seconds):.1f} s in the median, {max(seconds):.1f} s at most." if seconds else ""
     return f"## Figures\n\n{text}\n{tail}\n"
 
 
+def _by_collection(seen: Summary, collections: Any) -> str:
+    """So that a reader can set aside the many that vary one small network (activations, optimisers, losses)."""
+    lines = []
+    for collection in collections:
+        names = set(collection.members) & set(seen.healthy)
+        flagged = [str(len({n for n, *_ in seen.alarms(s)} & names)) for s in ("error", "warning")]
+        lines.append([collection.title, str(len(names)), *flagged])
+    return _table(["collection", "healthy architectures", "with an error", "with a warning"], lines)
+
+
 def _alarms(seen: Summary) -> str:
-    found = seen.alarms("error") + seen.alarms("warning") + seen.alarms("info")
+    """One line for each architecture and rule, with the runs in which it spoke and the sentence of the longest."""
+    together: dict[tuple[str, str, str], list[tuple[str, Run, str]]] = {}
+    for severity in ("error", "warning", "info"):
+        for name, condition, run, f in seen.alarms(severity):
+            together.setdefault((name, f["rule"], severity), []).append((condition, run, f["summary"]))
     lines = [
-        f"- **{name}**, {condition}, {run['steps']} steps: `{f['rule']}` ({f['severity']}). {f['summary']}"
-        for name, condition, run, f in found
+        f"- **{name}**, `{rule}` ({severity}), {_where(found)}. {found[-1][2]}"
+        for (name, rule, severity), found in together.items()
     ]
-    return "## Every alarm\n\n" + ("\n".join(lines) if lines else "None.") + "\n"
+    return "## Every alarm\n\n" + ("\n".join(lines) or "None.") + "\n"
+
+
+def _where(found: list[tuple[str, Run, str]]) -> str:
+    conditions = dict.fromkeys(condition for condition, *_ in found)
+    return "; ".join(
+        f"{c} at {', '.join(str(run['steps']) for x, run, _ in found if x == c)} steps" for c in conditions
+    )
 
 
 def _failures(seen: Summary) -> str:
-    lines = [
-        f"- **{name}**, {condition}, {run['steps']} steps: {run['exception']}: {run['message']}"
-        for name, condition, run in seen.exceptions()
-    ]
-    return "## Exceptions of the tool\n\n" + ("\n".join(lines) if lines else "None.") + "\n"
+    found = {(name, run["exception"], run["message"]): None for name, _, run in seen.exceptions()}
+    lines = [f"- **{name}**: {kind}: {message}" for name, kind, message in found]
+    return "## Exceptions of the tool\n\n" + ("\n".join(lines) or "None.") + "\n"
 
 
 def _left_out(seen: Summary) -> str:
