@@ -27,6 +27,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))  # `benchmarks.zoo` is found, here and in the workers, from wherever this is called
 STEPS = (1, 10, 120)
+Task = tuple[str, str]  # architecture and condition
 
 
 def fingerprint(files: Iterable[Path]) -> str:
@@ -98,7 +99,7 @@ def state(case: Any) -> str:
     return digest.hexdigest()
 
 
-def work(task: tuple[str, str]) -> dict[str, Any]:
+def work(task: Task) -> dict[str, Any]:
     """One architecture in one condition."""
     import torch
 
@@ -113,7 +114,7 @@ def work(task: tuple[str, str]) -> dict[str, Any]:
     return {"architecture": name, "condition": condition, **found, "total_seconds": time.perf_counter() - started}
 
 
-def versions_of(names: Iterable[str]) -> dict[tuple[str, str], str]:
+def versions_of(names: Iterable[str]) -> dict[Task, str]:
     """For each task a digest of the code that its result depends on."""
     from benchmarks.zoo.catalogue import CONDITIONS, collections
 
@@ -129,13 +130,7 @@ def versions_of(names: Iterable[str]) -> dict[tuple[str, str], str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", metavar="NAME", help="architectures whose name contains NAME")
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--results", type=Path, default=ROOT / "build" / "zoo.jsonl")
-    parser.add_argument("--markdown", type=Path, help="write the page for the documentation")
-    parser.add_argument("--conditions", nargs="+", default=["health", "fresh", "trained"])
-    options = parser.parse_args()
+    options = arguments()
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false")
 
     from benchmarks.zoo.catalogue import architectures, collections
@@ -143,30 +138,47 @@ def main() -> int:
 
     for module, reason in collections()[1].items():
         print(f"left out: {module} ({reason})")
-    names = [n for n in architectures() if not options.only or any(part in n for part in options.only)]
-    versions = versions_of(names)
-    wanted = {task: version for task, version in versions.items() if task[1] in options.conditions}
+    versions = versions_of(n for n in architectures() if not options.only or any(part in n for part in options.only))
     rows = read(options.results, versions)
-    todo = sorted((task for task in wanted if task not in rows), key=lambda task: options.conditions.index(task[1]))
-    print(f"{len(names)} architectures, {len(todo)} of {len(wanted)} results to be made")
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    with options.results.open("a") as file:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
-            for done, future in enumerate(as_completed([pool.submit(work, task) for task in todo]), 1):
-                row = future.result()
-                task = row["architecture"], row["condition"]
-                rows[task] = row | {"version": versions[task]}
-                file.write(json.dumps(rows[task]) + "\n")
-                file.flush()
-                print(f"{done}/{len(todo)} {' '.join(task)}: {row['total_seconds']:.1f} s{remark(row)}", flush=True)
+    todo = sorted(
+        (task for task in versions if task not in rows and task[1] in options.conditions),
+        key=lambda task: options.conditions.index(task[1]),
+    )
+    print(f"{len(rows)} results are there, {len(todo)} to be made")
+    rows |= made(todo, versions, options.results, options.jobs)
     print_figures(rows)
     if options.markdown:
         write_page(rows, options.markdown)
     return 0
 
 
-def read(path: Path, versions: dict[tuple[str, str], str]) -> dict[tuple[str, str], dict[str, Any]]:
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", action="append", metavar="NAME", help="architectures whose name contains NAME")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--results", type=Path, default=ROOT / "build" / "zoo.jsonl")
+    parser.add_argument("--markdown", type=Path, help="write the page for the documentation")
+    parser.add_argument("--conditions", nargs="*", default=["health", "fresh", "trained"], help="in this order")
+    return parser.parse_args()
+
+
+def made(todo: list[Task], versions: dict[Task, str], path: Path, jobs: int) -> dict[Task, dict[str, Any]]:
+    """The results of these tasks, each written to the file as soon as it is there."""
+    rows: dict[Task, dict[str, Any]] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    context = multiprocessing.get_context("spawn")
+    with path.open("a") as file, ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for future in as_completed([pool.submit(work, task) for task in todo]):
+            row = future.result()
+            task = row["architecture"], row["condition"]
+            rows[task] = row | {"version": versions[task]}
+            file.write(json.dumps(rows[task]) + "\n")
+            file.flush()
+            print(f"{len(rows)}/{len(todo)} {' '.join(task)}: {row['total_seconds']:.1f} s{remark(row)}", flush=True)
+    return rows
+
+
+def read(path: Path, versions: dict[Task, str]) -> dict[Task, dict[str, Any]]:
     """Results that the code has not changed under."""
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return {
