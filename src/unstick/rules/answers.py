@@ -4,114 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from ..observation import Ends, Observation
-from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .measures import failed
-
-OUT_OF_REACH = 0.1
-"""A tenth of all that there is to gain. Outputs of the right kind miss nothing, and the search for the best of them
-misses less than a thousandth; softmax before cross-entropy misses 45 % for 2 classes and more for more of them."""
+from .reach import (
+    LOGARITHMS,
+    OUT_OF_REACH,
+    RANGES,
+    SCORES,
+    as_probabilities,
+    classifies,
+    evidence_of,
+    expects_scores,
+    found,
+    grave,
+    keeps_range,
+    output,
+    reach,
+    spoken,
+)  # fmt: skip
 
 DEAD = 0.9
 """A healthy ReLU layer is zero for half of its entries."""
 
-RANGES: dict[str, tuple[float, float]] = {
-    "softmax": (0.0, 1.0),
-    "log_softmax": (-math.inf, 0.0),
-    "sigmoid": (0.0, 1.0),
-    "hardsigmoid": (0.0, 1.0),
-    "tanh": (-1.0, 1.0),
-    "softsign": (-1.0, 1.0),
-    "relu": (0.0, math.inf),
-    "relu6": (0.0, 6.0),
-    "softplus": (0.0, math.inf),
-    "exp": (0.0, math.inf),
-    "logsigmoid": (-math.inf, 0.0),
-}
-"""What comes out of them. Those whose limits are arguments (hardtanh, ELU) cannot be judged by their name."""
-
-SCORES = {
-    "cross_entropy": "softmax",
-    "log_softmax": "softmax",
-    "softmax": "softmax",
-    "binary_cross_entropy_with_logits": "sigmoid",
-    "logsigmoid": "sigmoid",
-    "sigmoid": "sigmoid",
-}
-"""What losses apply themselves, by the operation that does it: they expect any numbers."""
-
-LOGARITHMS = frozenset({"nll_loss", "kl_div"})
-"""Losses that expect logarithms of probabilities."""
-
-CLASSIFYING = {*SCORES, *LOGARITHMS, "log", "logsumexp", "binary_cross_entropy", "multi_margin_loss"}
 CLIPS = frozenset({"clamp", "clip", "clamp_min", "clamp_max", "maximum", "minimum"})
 SOFTMAXES = frozenset({"softmax", "log_softmax"})
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What outputs of this kind can never gain. share: of the gain from the best constant (`constant`) to the best
-    outputs whatever they are (`free`); the best outputs of this kind have the loss `within`."""
-
-    share: float
-    free: float
-    within: float
-    constant: float
-
-
-def reach(seen: Observation) -> Reach | None:
-    """None where it is not known, or the outputs are not what the last activation would make of them.
-
-    Nor where some outputs have a loss below zero: many losses mean nothing outside of the activation's range (minus
-    the logarithm of a probability is one), and show it by falling below zero there.
-    """
-    ends, constant = seen.ends, seen.learning.constant_loss
-    if ends is None or constant is None or ends.free is None or ends.within is None or not _keeps_range(ends):
-        return None
-    free = min(ends.free, ends.within)
-    if not math.isfinite(constant) or free < 0 or constant - free <= 1e-6 * constant:
-        return None
-    return Reach(min(1.0, (ends.within - free) / (constant - free)), free, ends.within, constant)
-
-
-def _keeps_range(ends: Ends) -> bool:
-    low, high = RANGES.get(ends.activation or "", (math.inf, -math.inf))
-    return low <= ends.outputs.low and ends.outputs.high <= high
-
-
-def output(trace: Trace) -> Operation | None:
-    """The operation that the outputs come from."""
-    inside = [op for op in trace.operations if op.module is not None and op.backward is not None]
-    return inside[-1] if inside else None
-
-
-def classifies(ends: Ends) -> bool:
-    """The loss is one for classes: by its name, or because it takes logarithms by hand."""
-    return ends.targets.integer or not CLASSIFYING.isdisjoint(ends.losses)
-
-
-def found(rule: Rule, seen: Observation, severity: Severity, summary: str, **options: Any) -> Finding:
-    """A finding about the outputs, placed where they come from."""
-    at = output(seen.traces[-1])
-    return Finding(
-        rule.id,
-        severity,
-        summary,
-        module=at.module if at else None,
-        source=at.source if at else None,
-        since=seen.traces[0].step,
-        reading=rule.reading,
-        **options,
-    )
-
-
-def grave(seen: Observation) -> Severity:
-    """What is wrong for certain keeps a failing network from learning; it costs a network that learns something."""
-    return Severity.ERROR if failed(seen) else Severity.WARNING
 
 
 class LossInputMismatch(Rule):
@@ -152,10 +70,10 @@ class LossInputMismatch(Rule):
             self,
             seen,
             Severity.ERROR,
-            f"A {_spoken(ends.activation)} over one unit is always {always:g}: the output cannot change, "
+            f"A {spoken(ends.activation)} over one unit is always {always:g}: the output cannot change, "
             f"and no gradient gets past it. A sigmoid is meant for one unit.",
             evidence={"output": always, "shape": list(ends.outputs.shape)},
-            remedies=("output(linear)",) if _expects_scores(ends) else ("output(sigmoid)",),
+            remedies=("output(linear)",) if expects_scores(ends) else ("output(sigmoid)",),
         )
 
     def _one_class(self, seen: Observation, ends: Ends) -> Finding | None:
@@ -180,7 +98,7 @@ class LossInputMismatch(Rule):
             self,
             seen,
             grave(seen),
-            f"The {_spoken(ends.activation)} runs along the batch: the {shape[0]} samples share a probability of 1 "
+            f"The {spoken(ends.activation)} runs along the batch: the {shape[0]} samples share a probability of 1 "
             f"instead of the units of each sample, so the samples compete with each other. Give it dim=1.",
             evidence={"shape": list(shape), "axis": 0},
             remedies=(f"output({proper})",),
@@ -218,7 +136,7 @@ class LossInputMismatch(Rule):
             f"{ends.outputs.high:.3g}. It clips them, so {at.backward.zeros:.0%} of the outputs get a gradient of "
             f"exactly zero.",
             evidence={"low": ends.outputs.low, "high": ends.outputs.high, "without_gradient": at.backward.zeros},
-            remedies=(_probabilities(ends),),
+            remedies=(as_probabilities(ends),),
         )
 
     def _reach(self, seen: Observation, ends: Ends) -> Finding | None:
@@ -233,11 +151,11 @@ class LossInputMismatch(Rule):
             self,
             seen,
             grave(seen),
-            f"Outputs of a {_spoken(ends.activation)} cannot bring this loss below {state.within:.3g}, even if every "
+            f"Outputs of a {spoken(ends.activation)} cannot bring this loss below {state.within:.3g}, even if every "
             f"one of them were perfect; other outputs reach {_round(state.free)}, and a constant answer has "
             f"{state.constant:.3g}. So {state.share:.0%} of all that there is to gain is out of reach"
             f"{_twice(ends)}.",
-            evidence=_evidence(state, ends),
+            evidence=evidence_of(state, ends),
             remedies=_instead(ends),
         )
 
@@ -245,7 +163,7 @@ class LossInputMismatch(Rule):
         """Where the best outputs could not be searched for, such as for large images."""
         if ends.within is not None or ends.activation not in ("softmax", "sigmoid") or not _twice(ends):
             return None
-        if not _keeps_range(ends):
+        if not keeps_range(ends):
             return None
         return found(
             self,
@@ -265,30 +183,12 @@ def _twice(ends: Ends) -> str:
     return f": {loss} {applied}, and expects the numbers before the {ends.activation}"
 
 
-def _expects_scores(ends: Ends) -> bool:
-    return not SCORES.keys().isdisjoint(ends.losses)
-
-
 def _instead(ends: Ends) -> tuple[str, ...]:
-    return ("output(linear)",) if _expects_scores(ends) else ("output(softmax)", "output(sigmoid)")
-
-
-def _spoken(name: str | None) -> str:
-    return {"log_softmax": "log-softmax", "relu": "ReLU", "relu6": "ReLU6"}.get(name or "", name or "")
+    return ("output(linear)",) if expects_scores(ends) else ("output(softmax)", "output(sigmoid)")
 
 
 def _round(loss: float) -> str:
     return "0" if 0 <= loss < 1e-4 else f"{loss:.3g}"
-
-
-def _evidence(state: Reach, ends: Ends) -> dict[str, Any]:
-    return {
-        "activation": ends.activation,
-        "best_within": state.within,
-        "best_free": state.free,
-        "constant_loss": state.constant,
-        "out_of_reach": state.share,
-    }
 
 
 class OutputRangeMismatch(Rule):
@@ -322,10 +222,10 @@ class OutputRangeMismatch(Rule):
             seen,
             grave(seen),
             f"The targets reach from {ends.targets.low:.3g} to {ends.targets.high:.3g}, and a "
-            f"{_spoken(ends.activation)} gives numbers {_between(low, high)}. Even perfect outputs of this kind "
+            f"{spoken(ends.activation)} gives numbers {_between(low, high)}. Even perfect outputs of this kind "
             f"leave a loss of {state.within:.3g} where a constant answer has {state.constant:.3g}: "
             f"{state.share:.0%} of all that there is to gain is out of reach.",
-            evidence={**_evidence(state, ends), "low": ends.targets.low, "high": ends.targets.high},
+            evidence={**evidence_of(state, ends), "low": ends.targets.low, "high": ends.targets.high},
             remedies=("output(linear)",),
         )
 
@@ -341,7 +241,7 @@ class OutputRangeMismatch(Rule):
             self,
             seen,
             Severity.ERROR if dead else Severity.WARNING,
-            f"The output is a {_spoken(ends.activation)}, and {ends.outputs.zeros:.0%} of what it gives is exactly "
+            f"The output is a {spoken(ends.activation)}, and {ends.outputs.zeros:.0%} of what it gives is exactly "
             f"zero, where no gradient passes{thrown_away}.",
             evidence={"zeros": ends.outputs.zeros, "activation": ends.activation},
             remedies=(_for_classes(ends), "lr(x0.1)"),
@@ -349,13 +249,9 @@ class OutputRangeMismatch(Rule):
 
 
 def _for_classes(ends: Ends) -> str:
-    if not classifies(ends) or _expects_scores(ends):
+    if not classifies(ends) or expects_scores(ends):
         return "output(linear)"
-    return "output(log-softmax)" if LOGARITHMS & set(ends.losses[:1]) else _probabilities(ends)
-
-
-def _probabilities(ends: Ends) -> str:
-    return "output(sigmoid)" if len(ends.outputs.shape) == 1 or ends.outputs.shape[-1] == 1 else "output(softmax)"
+    return "output(log-softmax)" if LOGARITHMS & set(ends.losses[:1]) else as_probabilities(ends)
 
 
 def _between(low: float, high: float) -> str:

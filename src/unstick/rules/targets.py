@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from ..observation import Ends, Observation, Values
 from ..trace.types import Trace
-from .answers import CLASSIFYING, classifies, found, grave, output
 from .base import Finding, Rule, Severity
 from .measures import failed
+from .reach import CLASSIFYING, classifies, found, grave, output
 
 LARGE = 10.0
 """Initialisations make outputs of size one; targets ten times as large are taken for unscaled, as inputs are."""
