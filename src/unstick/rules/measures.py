@@ -40,10 +40,8 @@ EXPONENTIAL = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
 
 
 def failed(seen: Observation) -> bool:
-    """The run was long enough to show learning, or broke down, and there was none: not even a beginning."""
-    if seen.learning.learns or seen.learning.begun:
-        return False
-    return long_enough(seen) or seen.diverged is not None
+    """The run was long enough to show learning, or broke down, and there was none."""
+    return not seen.learning.learns and (long_enough(seen) or seen.diverged is not None)
 
 
 def long_enough(seen: Observation) -> bool:
