@@ -26,7 +26,6 @@ CONFIDENCE = 0.99
 SMALLEST_EFFECT = 0.01
 """A loss within 1 % of the constant predictor's has not left it. As a share of that loss it does not depend on the
 number of classes or on the unit of the targets."""
-BOTTOMLESS = 1e6
 SHUFFLES = 16
 Z_USED = 4.0  # standard deviations, estimated from 16 values: by chance less than once in a thousand
 
@@ -57,8 +56,6 @@ class Examiner:
             shuffled = self._shuffled(outputs)
             metric = self._score(outputs)
         constant = None if outputs is None else constant_losses(outputs, self._setup.criterion)
-        if constant is not None and average(constant) < -BOTTOMLESS * max(1.0, *map(abs, self._initial)):
-            constant = None  # nothing can be compared with a loss that constants bring as low as one likes
         reference = self._initial if constant is None else constant
         gaps = [r - f for r, f in zip(reference, final, strict=True)]
         low, high = t_interval(gaps, CONFIDENCE) if all(map(math.isfinite, gaps)) else (-math.inf, math.inf)

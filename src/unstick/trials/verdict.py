@@ -26,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..observation import Observation
+from ..observation import Learning, Observation
 from ..rules import find
 from ..rules.base import Severity
 from ..rules.gradient import DECADES
@@ -37,6 +37,8 @@ from .statistics import paired
 Verdict = Literal["fixes", "helps", "no-effect", "harms", "inconclusive", "not-applicable"]
 Direction = Literal["below", "above", "within", "open"]
 
+BOTTOMLESS = 1e6
+"""Minus the output, which some losses are for outputs they are not made for, falls as low as one likes."""
 MARGIN = 0.01
 """The smallest effect that matters, as a share of the loss of the best constant answer."""
 
@@ -150,10 +152,15 @@ def diverged(run: Observation) -> bool:
 
 def margin(runs: Sequence[Observation]) -> float:
     """The smallest difference in loss that matters; 0 where no run has a finite loss to compare with."""
-    learning = (run.learning for run in runs)
-    scales = [abs(x.initial_loss if x.constant_loss is None else x.constant_loss) for x in learning]
+    scales = [_scale(run.learning) for run in runs]
     finite = [scale for scale in scales if math.isfinite(scale)]
     return MARGIN * statistics.median(finite) if finite else 0.0
+
+
+def _scale(learning: Learning) -> float:
+    """The constant predictor's loss, or that before the run where there is none, or where it has no bottom."""
+    constant, initial = learning.constant_loss, learning.initial_loss
+    return abs(initial if constant is None or constant < -BOTTOMLESS * max(1.0, abs(initial)) else constant)
 
 
 def first_attenuation(run: Observation) -> Attenuation | None:
