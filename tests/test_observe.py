@@ -45,12 +45,6 @@ def by_hand(case: Case, steps: int, seed: int) -> tuple[list[float], nn.Module]:
         setup = case.fresh(seed)
         optimizer = setup.make_optimizer(list(setup.model.parameters()))
         seed_everything(seed)
-        # The evaluation before the training draws, too.
-        with torch.no_grad():
-            twin = case.fresh(seed)
-            seed_everything(seed)
-            for x, _ in islice(case.stream(seed + 1_000_003), 16):
-                twin.model(x)
         losses = []
         for x, y in islice(case.stream(seed), steps):
             optimizer.zero_grad()

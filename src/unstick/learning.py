@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ CONFIDENCE = 0.99
 SMALLEST_EFFECT = 0.01
 """A loss within 1 % of the constant predictor's has not left it. As a share of that loss it does not depend on the
 number of classes or on the unit of the targets."""
+BOTTOMLESS = 1e6
 SHUFFLES = 16
 Z_USED = 4.0  # standard deviations, estimated from 16 values: by chance less than once in a thousand
 
@@ -40,6 +42,7 @@ class Examiner:
         self._setup, self._batches = setup, batches
         # A metric that is a module (torchmetrics) counts what it sees, and is the user's.
         self._metric = copy.deepcopy(metric) if isinstance(metric, torch.nn.Module) else metric
+        self._draws = random_state()
         self._initial = self._losses(batches)
         self._concluded: Outputs | None = None
         if metric is not None:  # a metric that fails should not do so at the end of the run
@@ -54,6 +57,8 @@ class Examiner:
             shuffled = self._shuffled(outputs)
             metric = self._score(outputs)
         constant = None if outputs is None else constant_losses(outputs, self._setup.criterion)
+        if constant is not None and average(constant) < -BOTTOMLESS * max(1.0, *map(abs, self._initial)):
+            constant = None  # nothing can be compared with a loss that constants bring as low as one likes
         reference = self._initial if constant is None else constant
         gaps = [r - f for r, f in zip(reference, final, strict=True)]
         low, high = t_interval(gaps, CONFIDENCE) if all(map(math.isfinite, gaps)) else (-math.inf, math.inf)
@@ -88,14 +93,25 @@ class Examiner:
             return ends(outputs, criterion, trace)
 
     def _losses(self, batches: Sequence[Any]) -> list[float]:
-        with buffers_kept(self._setup.model), torch.no_grad():
+        with buffers_kept(self._setup.model), torch.no_grad(), self._same_draws():
             return numbers([self._setup.forward(batch) for batch in batches])
+
+    @contextmanager
+    def _same_draws(self) -> Iterator[None]:
+        """What is drawn inside (dropout, the noise of a diffusion) is the same every time, so that losses can be
+        compared, and outside it is as if nothing had been drawn."""
+        outside = random_state()
+        set_random_state(self._draws)
+        try:
+            yield
+        finally:
+            set_random_state(outside)
 
     def _outputs(self, batches: Sequence[Any]) -> Outputs | None:
         predict = self._setup.predict
         if predict is None:
             return None
-        with self._setup.active():
+        with self._setup.active(), self._same_draws():
             return [predict(self._setup.model, batch) for batch in batches]
 
     def _compared(self, outputs: Outputs) -> list[float]:
@@ -134,10 +150,7 @@ class Examiner:
         """Whether a step pays no heed to the targets (that of an autoencoder does not), so that nothing follows from
         shuffling them: under the same random draws, one target in the place of all others changes nothing."""
         with_one = [with_target(batch, lambda t: t[:1].expand_as(t).contiguous()) for batch in self._batches]
-        state = random_state()
-        losses = self._losses(self._batches)
-        set_random_state(state)
-        return self._losses(with_one) == losses
+        return self._losses(with_one) == self._losses(self._batches)
 
     def _score(self, outputs: Outputs | None) -> float | None:
         """The metric, averaged over the batches; None where there is none, or the network has diverged."""

@@ -69,7 +69,8 @@ class Values:
 
     shape: in the first batch, samples first. low, high, mean, deviation: over all entries. zeros: share of entries that
     are zero. integer: class labels rather than numbers. between: standard deviation between samples, root mean square
-    over the other axes. distributions: the axes along which entries are probabilities that sum to one.
+    over the other axes. distributions: the axes along which entries are probabilities that sum to one, or the
+    logarithms of such.
     """
 
     shape: tuple[int, ...]
@@ -91,7 +92,7 @@ class Ends:
     outputs come straight from weights. losses: names of the operations outside of the model, which are the loss's.
     free, within: the loss of the best outputs, sample by sample, if they may be any numbers, and if they keep to what
     `activation` can give; None where they cannot be found.
-    broadcast: output and target differ in shape, and the loss stretches them against each other.
+    broadcast: output and target differ in shape, and the loss compares every output with the targets of all samples.
     """
 
     outputs: Values

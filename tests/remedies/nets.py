@@ -95,8 +95,8 @@ def images(n: int = 16) -> Tensor:
 
 
 def remedied(model: nn.Module, x: Tensor, remedy: str, **options: Any) -> tuple[Setup, Any]:
-    """A setup with the remedy applied, and a batch."""
-    y = torch.arange(len(x)) % 3
+    """A setup with the remedy applied, and a batch. Targets `y`: three classes, unless they are given."""
+    y = options.pop("y", torch.arange(len(x)) % 3)
     case = Case(model, (x, y), options.pop("loss", functional.cross_entropy), batch_size=len(x), **options)
     setup = case.fresh(0)
     batches = tuple(islice(case.stream(0), 2))

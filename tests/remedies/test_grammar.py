@@ -15,7 +15,7 @@ from unstick.remedies.optimizer import Adam, Clip, LearningRate, Sgd
 from unstick.remedies.values import Times
 
 POSITIVE = st.floats(min_value=1e-300, max_value=1e300)
-WORDS = [name for remedy in REMEDIES for name in remedy.names if not {name} & {"init", "lr", "clip"}]
+WORDS = [name for remedy in REMEDIES for name in remedy.names if not {name} & {"init", "lr", "clip", "output"}]
 WITH_A_NUMBER = ["lr({})", "lr(x{})", "clip({})", "adam(lr={})", "adam(eps={})", "sgd(lr={})", "init(normal, std={})",
                  "init(uniform, a={})", "init(scale, {})"]  # fmt: skip
 ONE = (

@@ -27,7 +27,7 @@ def weight_and_bias(setup: Any) -> tuple[Tensor, Tensor]:
         ("init(he)", math.sqrt(2 / WIDTH)),
         ("init(xavier)", math.sqrt(1 / WIDTH)),
         ("init(lecun)", math.sqrt(1 / WIDTH)),
-        ("init(orthogonal)", math.sqrt(1 / WIDTH)),
+        ("init(orthogonal)", 10.149 * math.sqrt(1 / WIDTH)),  # critical for sigmoid with zero biases
         ("init(normal, std=10)", 10.0),
         ("init(uniform, a=0.1)", 0.1 / math.sqrt(3)),
     ],
@@ -47,10 +47,29 @@ def test_scale_multiplies_the_weights_and_leaves_the_biases() -> None:
     torch.testing.assert_close(bias, model[2].bias.detach())
 
 
-def test_orthogonal_weights_keep_lengths() -> None:
-    setup, _ = remedied(wide(), flat(), "init(orthogonal)")
+@pytest.mark.parametrize(
+    ("remedy", "square"), [("tanh+init(orthogonal)", 1.0), ("relu+init(orthogonal)", 2.0), ("gelu+init(lsuv)", None)]
+)
+def test_orthogonal_weights_multiply_lengths_by_the_critical_gain(remedy: str, square: float | None) -> None:
+    """Of the activation that they read, as the remedies before left it."""
+    setup, _ = remedied(wide(), flat(), remedy)
     weight, _ = weight_and_bias(setup)
-    torch.testing.assert_close(weight @ weight.T, torch.eye(WIDTH), atol=1e-5, rtol=0)
+    product = weight @ weight.T
+    expected = product[0, 0].item() if square is None else square
+    torch.testing.assert_close(product, expected * torch.eye(WIDTH), atol=2e-5 * expected, rtol=0)
+
+
+def test_orthogonal_convolutions_pass_only_the_middle_of_their_kernel() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2), nn.Flatten(), nn.Linear(32, 3),
+    )  # fmt: skip
+    setup, _ = remedied(model, images(), "init(orthogonal)")
+    weight = setup.model[2].weight.detach()
+    middle = weight[:, :, 1, 1]
+    torch.testing.assert_close(middle @ middle.T, 2 * torch.eye(8), atol=1e-5, rtol=0)
+    assert weight.square().sum().item() == pytest.approx(middle.square().sum().item())
+    assert setup.model[4].weight.detach()[:, :, 0, 0].any()  # a stride would throw three of four places away
 
 
 def test_same_random_state_same_weights() -> None:
@@ -190,3 +209,32 @@ def test_says_why_it_does_not_apply() -> None:
 
     with pytest.raises(NotApplicable, match="no trainable weights"):
         remedied(Bias(), flat(), "init(he)")
+
+
+@pytest.mark.parametrize("case", ["linear", "convolution", "by hand", "series"])
+def test_data_gives_every_unit_mean_zero_and_variance_one(case: str) -> None:
+    model, x = {
+        "linear": (Mlp([torch.sigmoid] * 3), flat(64)),
+        "convolution": (Conv([torch.sigmoid] * 2), images(64)),
+        "by hand": (Multiplied(), flat(64)),
+        "series": (Mlp([torch.sigmoid] * 3), series(64)),
+    }[case]
+    setup, batch = remedied(model, x, "init(data)")
+    outputs: list[Tensor] = []
+    for module in setup.model.modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            module.register_forward_hook(
+                lambda m, _i, out: outputs.append(out.movedim(1, -1) if isinstance(m, nn.Conv2d) else out)
+            )
+    logits = setup.model(batch[0])
+    for out in [logits, *outputs]:
+        units = out.reshape(-1, out.shape[-1])
+        torch.testing.assert_close(units.std(0), torch.ones(units.shape[1]), atol=1e-3, rtol=0)
+        if case != "by hand":  # whose last layer has no bias
+            torch.testing.assert_close(units.mean(0), torch.zeros(units.shape[1]), atol=1e-4, rtol=0)
+
+
+def test_data_leaves_a_unit_that_never_changes() -> None:
+    setup, _ = remedied(Mlp([torch.sigmoid] * 3), torch.zeros(16, 6), "init(data)")
+    for p in setup.model.parameters():
+        assert p.isfinite().all()

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
 
-from remedies.nets import Mlp, added, flat, remedied
+from remedies.nets import Activate, Mlp, added, flat, remedied
 from unstick.remedies import REMEDIES, parse
 
 EXAMPLES = [example for remedy in REMEDIES for example in remedy.examples]
 TOGETHER = "standardize+relu+init(he)+batchnorm+layernorm(after)+rezero+sgd+lr(x0.1)+clip(1)"
+SQUARES = {"loss": torch.nn.functional.mse_loss}
+SUITED: dict[str, tuple[Activate, dict[str, Any]]] = {
+    "output(linear)": (torch.sigmoid, {}),
+    "rescale-output": (lambda x: x, {**SQUARES, "y": 5 * flat()[:, :3]}),
+    "match-shape": (lambda x: x[:, :1], {**SQUARES, "y": flat()[:, 0]}),
+}
+"""What the output and the case have to be for remedies that do not suit every classifier."""
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("text", [*EXAMPLES, TOGETHER])
 def test_trains_a_copy_and_leaves_the_users_model_alone(text: str) -> None:
-    model = Mlp([torch.sigmoid] * 3)
+    output, options = SUITED.get(text, (lambda x: x, {}))
+    model = Mlp([torch.sigmoid] * 3, output)
     before, state = copy.deepcopy(model.state_dict()), set(vars(model))
-    setup, batch = remedied(model, flat(), text)
+    setup, batch = remedied(model, flat(), text, **options)
     parameters = list(setup.model.parameters())
     optimizer = setup.make_optimizer(parameters)
     held = [p for group in optimizer.param_groups for p in group["params"]]

@@ -232,3 +232,52 @@ def test_hooks_are_off_after_an_exception() -> None:
     with pytest.raises(CaseError, match="in the middle"):
         traced(lambda: Called(fail))
     assert (len(module._global_forward_hooks), len(module._global_forward_pre_hooks)) == before
+
+
+@pytest.mark.parametrize("cut", [Tensor.detach, lambda x: F.one_hot(x.argmax(1), 8).float(), lambda x: (x > 0).float()])
+def test_what_reads_something_cut_off_from_its_parameters_is_marked(cut: Callable[[Tensor], Tensor]) -> None:
+    """The layer behind the cut, and no layer before it or where there is none."""
+    model = lambda: nn.Sequential(nn.Linear(5, 8), Function(cut), nn.Linear(8, 3))  # noqa: E731
+    severed = [op.module for op in traced(model).operations if op.severed]
+    assert severed == ["2"]
+
+
+def test_nothing_is_severed_where_the_gradient_passes() -> None:
+    assert not any(op.severed for op in traced(lambda: Called(torch.tanh)).operations)
+
+
+class Function(nn.Module):
+    def __init__(self, call: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(x)
+
+
+def test_the_dtype_of_an_output_is_noted() -> None:
+    trace = traced(lambda: Called(lambda x: torch.tanh(x.bfloat16()).float()))
+    assert next(op for op in trace.operations if op.name == "tanh").dtype == "bfloat16"
+    assert trace.hidden[0].dtype == "float32"
+
+
+@pytest.mark.parametrize(("training", "name"), [(True, "batch_norm"), (False, "batch_norm_eval")])
+def test_batch_normalisation_by_running_averages_has_its_own_name(training: bool, name: str) -> None:
+    def build() -> nn.Module:
+        model = nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+        model[1].train(training)
+        return model
+
+    assert [op.name for op in traced(build).hidden] == ["linear", name]
+
+
+def test_a_parameter_whose_dtype_is_asked_for_is_not_used() -> None:
+    class Asked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.other = nn.Linear(5, 3), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(x.to(self.other.weight.dtype))
+
+    assert traced(Asked).used == {"head.weight", "head.bias"}

@@ -9,6 +9,7 @@ from .grammar import parse as _parse
 from .initialisations import Init
 from .normalisation import BatchNorm, LayerNorm
 from .optimizer import Adam, Clip, LearningRate, Sgd
+from .outputs import MatchShape, Output, RescaleOutput
 from .residual import Residual, ReZero
 
 REMEDIES: tuple[type[Remedy], ...] = (
@@ -25,6 +26,9 @@ REMEDIES: tuple[type[Remedy], ...] = (
     Residual,
     ReZero,
     Standardize,
+    Output,
+    RescaleOutput,
+    MatchShape,
     Adam,
     Sgd,
     LearningRate,

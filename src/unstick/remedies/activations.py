@@ -15,7 +15,8 @@ from ..setup import Anatomy, Setup
 from ..trace.types import Operation
 from .base import Remedy
 from .hidden import hidden_activations, places
-from .initialisations import initialise, layers_of
+from .initialisations import initialise
+from .layers import layers_of
 from .rewire import Rewire
 
 

@@ -3,113 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import init
-from torch.overrides import TorchFunctionMode
 
-from ..errors import NotApplicable, RemedyError
-from ..learning import buffers_kept
+from ..errors import RemedyError
 from ..setup import Anatomy, Setup
-from ..state import preserved
-from ..trace.kinds import OPAQUE, PRODUCTS, WEIGHTED
-from ..trace.types import Operation, Trace
 from .base import Remedy
+from .critical import critical, zero_bias_gains
+from .layers import Layer, isotropic, layers_of, orthogonal
+from .measured import unit_variance
 from .values import Value, arguments, check_number
 
-BLOCKS = {"gru": 3, "gru_cell": 3, "lstm": 4, "lstm_cell": 4}
-"""How many weight matrices, one for each gate, lie in one parameter on top of each other."""
-
-LINEAR = frozenset(name for name in WEIGHTED | PRODUCTS if name not in OPAQUE and not name.endswith("_cell"))
-"""Operations whose output is proportional to their weights, but for the bias."""
-
-
-@dataclass(frozen=True)
-class Layer:
-    """The weights of one layer and the bias that goes with them.
-
-    transposed: the weights are stored as (inputs, outputs, ...), as in `x @ w` and transposed convolutions; elsewhere
-    as (outputs, inputs, ...). blocks: matrices stacked along the first axis that are separate layers to an
-    initialisation.
-    """
-
-    name: str
-    weight: nn.Parameter
-    bias: nn.Parameter | None
-    transposed: bool = False
-    blocks: int = 1
-
-    def matrices(self) -> tuple[Tensor, ...]:
-        """Views of the weights, each (outputs, inputs, ...)."""
-        return (self.weight.transpose(0, 1) if self.transposed else self.weight).chunk(self.blocks)
-
-
-def layers_of(model: nn.Module, trace: Trace) -> tuple[Layer, ...]:
-    """The trainable weights of linear, convolutional, recurrent and attention operations, in forward order.
-
-    Embeddings, and weights shared with them, are left out: they are looked up, not multiplied. So are frozen weights,
-    which could not recover. Raises NotApplicable where nothing is left.
-    """
-    parameters = dict(model.named_parameters())
-    looked_up = {op.parameter for op in trace.operations if op.name.startswith("embedding")}
-    found: dict[str, Layer] = {}
-    for op in trace.operations:
-        if op.kind == "weights":
-            for layer in _layers_at(model, op, parameters):
-                if layer.weight.requires_grad and layer.name not in looked_up:
-                    found.setdefault(layer.name, layer)
-    if not found:
-        raise NotApplicable("no trainable weights of a linear, convolutional or recurrent operation were seen")
-    return tuple(found.values())
-
-
-def _layers_at(model: nn.Module, op: Operation, parameters: Mapping[str, nn.Parameter]) -> list[Layer]:
-    module = None if op.module is None else model.get_submodule(op.module)
-    names = [] if op.parameter is None else [op.parameter]
-    if isinstance(module, nn.RNNBase | nn.RNNCellBase | nn.MultiheadAttention):
-        prefix = f"{op.module}." if op.module else ""
-        names = [prefix + name for name, _ in module.named_parameters() if "weight" in name]
-    return [_layer(name, op, parameters) for name in names if name in parameters and parameters[name].dim() > 1]
-
-
-def _layer(name: str, op: Operation, parameters: Mapping[str, nn.Parameter]) -> Layer:
-    weight, bias = parameters[name], _bias_of(name, parameters)
-    if name.endswith("in_proj_weight"):
-        return Layer(name, weight, bias, blocks=3)
-    if op.name in BLOCKS:
-        return Layer(name, weight, bias, blocks=1 if "weight_hr" in name else BLOCKS[op.name])
-    units = op.shape[op.unit_axis] if op.shape else 1
-    transposed = op.name != "linear" and weight.shape[0] != units == weight.shape[1]
-    return Layer(name, weight, bias, transposed)
-
-
-def _bias_of(name: str, parameters: Mapping[str, nn.Parameter]) -> nn.Parameter | None:
-    """The one-dimensional parameter beside it: `net.0.bias` of `net.0.weight`, `b1` of `w1`."""
-    path, dot, last = name.rpartition(".")
-    for old, new in (("weight", "bias"), ("w", "b"), ("W", "b"), ("W", "B")):
-        candidate = parameters.get(f"{path}{dot}{last.replace(old, new, 1)}")
-        if old in last and candidate is not None and candidate.dim() == 1:
-            return candidate
-    return None
-
-
-# -- schemes -----------------------------------------------------------------------------------------------------------
-
-Fill = Callable[[Tensor, float], Any]
-"""Overwrites a matrix (outputs, inputs, ...) in place; the number is the scheme's argument, nan if it has none."""
+Write = Callable[[Sequence[Layer], float, Setup, Anatomy], str | None]
+"""Overwrites weights and biases in place. The number is the scheme's argument, nan if it has none. Returns what else is
+worth knowing, in words. Raises NotApplicable before it changes anything."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """fill: see `Fill`. argument: the name of its number, None if it has none. keeps_biases: else they become zero."""
+    """write: see `Write`. argument: the name of its number, None if it has none."""
 
-    fill: Fill
+    write: Write
     argument: str | None = None
-    keeps_biases: bool = False
+
+
+def _each(fill: Callable[[Tensor, float], Any], *, keeps_biases: bool = False) -> Write:
+    """Fills each matrix (outputs, inputs, ...) by itself; biases become zero, unless they are kept."""
+
+    def write(layers: Sequence[Layer], value: float, setup: Setup, anatomy: Anatomy) -> None:
+        for layer in layers:
+            for matrix in layer.matrices():
+                fill(matrix, value)
+            if layer.bias is not None and not keeps_biases:
+                layer.bias.zero_()
+
+    return write
 
 
 def _he(weight: Tensor, _: float) -> None:
@@ -124,12 +57,6 @@ def _xavier(weight: Tensor, _: float) -> None:
     init.xavier_uniform_(weight)
 
 
-def _orthogonal(weight: Tensor, _: float) -> None:
-    # In a tensor of its own: torch cannot do it on a transposed view, nor in half precision.
-    dtype = torch.promote_types(weight.dtype, torch.float32)
-    weight.copy_(init.orthogonal_(torch.empty(weight.shape, dtype=dtype, device=weight.device)))
-
-
 def _normal(weight: Tensor, std: float) -> None:
     init.normal_(weight, std=std)
 
@@ -142,38 +69,73 @@ def _scale(weight: Tensor, factor: float) -> None:
     weight.mul_(factor)
 
 
+def _orthogonal(layers: Sequence[Layer], _: float, setup: Setup, anatomy: Anatomy) -> str:
+    gains = zero_bias_gains(layers, setup, anatomy)
+    _each(lambda weight, _: orthogonal(weight))(layers, math.nan, setup, anatomy)
+    for layer in layers:
+        for matrix in layer.matrices():
+            if layer.centred:
+                isotropic(matrix, gains.get(layer.name, 1.0), centred=True)
+            else:
+                matrix.mul_(gains.get(layer.name, 1.0))
+    return "gain " + ", ".join(sorted({f"{gain:.3g}" for gain in gains.values()}) or "1")
+
+
+def _critical(layers: Sequence[Layer], _: float, setup: Setup, anatomy: Anatomy) -> str:
+    return critical(layers, setup, anatomy)
+
+
+def _unit_variance(per_unit: bool) -> Write:
+    def write(layers: Sequence[Layer], value: float, setup: Setup, anatomy: Anatomy) -> None:
+        _each(lambda weight, _: orthogonal(weight))(layers, value, setup, anatomy)
+        unit_variance(layers, setup, anatomy, per_unit=per_unit)
+
+    return write
+
+
 SCHEMES: Mapping[str, Scheme] = {
-    "he": Scheme(_he),
-    "xavier": Scheme(_xavier),
-    "lecun": Scheme(_lecun),
+    "he": Scheme(_each(_he)),
+    "xavier": Scheme(_each(_xavier)),
+    "lecun": Scheme(_each(_lecun)),
     "orthogonal": Scheme(_orthogonal),
-    "lsuv": Scheme(_orthogonal),  # and then rescaled by `_unit_variance`
-    "normal": Scheme(_normal, "std", keeps_biases=True),
-    "uniform": Scheme(_uniform, "a", keeps_biases=True),
-    "scale": Scheme(_scale, "factor", keeps_biases=True),
+    "critical": Scheme(_critical),
+    "lsuv": Scheme(_unit_variance(per_unit=False)),
+    "data": Scheme(_unit_variance(per_unit=True)),
+    "normal": Scheme(_each(_normal, keeps_biases=True), "std"),
+    "uniform": Scheme(_each(_uniform, keeps_biases=True), "a"),
+    "scale": Scheme(_each(_scale, keeps_biases=True), "factor"),
 }
 ALIASES = {"kaiming": "he", "glorot": "xavier"}
 
 
 @dataclass(frozen=True)
 class Init(Remedy):
-    """Draws the weights anew (`scale` multiplies them). he, xavier, lecun, orthogonal and lsuv set biases to zero, as
-    they were derived for; normal, uniform and scale leave them, since the variance of the weights is their subject.
+    """Draws the weights anew (`scale` multiplies them). Biases become zero, as these schemes were derived for, or what
+    centres (critical, data); normal, uniform and scale leave them, since the variance of the weights is their subject.
+
+    critical: see `critical.py`. data: each unit has mean 0 and variance 1 on the first batch, layer after layer; lsuv:
+    each layer as a whole. orthogonal: of the gain that is critical for the activation that is read, with zero biases.
     """
 
     names = ("init",)
     title = "other weights to start from: " + ", ".join(SCHEMES)
     reading = (
         "He et al. 2015, arXiv:1502.01852 (he); Glorot and Bengio 2010, PMLR 9:249 (xavier); LeCun et al. 1998, "
-        "doi:10.1007/3-540-49430-8_2 (lecun); Saxe et al. 2014, arXiv:1312.6120 (orthogonal); Mishkin and Matas 2016, "
-        "arXiv:1511.06422 (lsuv); as an introduction Katanforoosh and Kunin 2019, Initializing neural networks, "
+        "doi:10.1007/3-540-49430-8_2 (lecun); Saxe et al. 2014, arXiv:1312.6120 (orthogonal); Poole et al. 2016, "
+        "arXiv:1606.05340, Schoenholz et al. 2017, arXiv:1611.01232, Pennington, Schoenholz and Ganguli 2017, "
+        "arXiv:1711.04735, Xiao et al. 2018, arXiv:1806.05393, Hayou et al. 2019, arXiv:1902.06853, and Martens et al. "
+        "2021, arXiv:2110.01765 (critical); Mishkin and Matas 2016, arXiv:1511.06422 (lsuv); Krähenbühl et al. 2016, "
+        "arXiv:1511.06856, and Salimans and Kingma 2016, arXiv:1602.07868 (data); as an introduction Katanforoosh and "
+        "Kunin 2019, Initializing neural networks, "
         "https://www.deeplearning.ai/ai-notes/initialization/"
     )
     examples = (
         "init(he)",
         "init(xavier)",
         "init(orthogonal)",
+        "init(critical)",
         "init(lsuv)",
+        "init(data)",
         "init(normal, std=10)",
         "init(uniform, a=0.1)",
         "init(scale, factor=4)",
@@ -225,57 +187,8 @@ def initialise(scheme: str, value: float | None, setup: Setup, anatomy: Anatomy)
 
     Raises NotApplicable where there are none.
     """
-    chosen = SCHEMES[scheme]
     layers = layers_of(setup.model, anatomy.trace)
     with torch.no_grad():
-        for layer in layers:
-            for matrix in layer.matrices():
-                chosen.fill(matrix, math.nan if value is None else value)
-            if layer.bias is not None and not chosen.keeps_biases:
-                layer.bias.zero_()
-    if scheme == "lsuv":
-        _unit_variance(layers, setup, anatomy)
-    setup.changes.append(f"{Init(scheme, value)} on {len(layers)} weight tensor{'' if len(layers) == 1 else 's'}")
-
-
-# -- layer-sequential unit variance ------------------------------------------------------------------------------------
-
-
-def _unit_variance(layers: tuple[Layer, ...], setup: Setup, anatomy: Anatomy) -> None:
-    """Scale each layer's weights so that its output on the first batch has standard deviation 1, one after another."""
-    linear = {op.parameter for op in anatomy.trace.operations if op.name in LINEAR}
-    scaling = _Scaling([layer.weight for layer in layers if layer.name in linear])
-    with preserved(), buffers_kept(setup.model), scaling:
-        setup.forward(anatomy.batches[0])
-
-
-class _Scaling(TorchFunctionMode):
-    """Scales weights when they are first used, so that what the layers after them see is scaled already.
-
-    The biases are zero, so an output is proportional to the weights and one division is exact. Those of fused
-    recurrent and attention operations are not, and these keep their orthogonal weights.
-    """
-
-    def __init__(self, weights: Iterable[nn.Parameter]) -> None:
-        super().__init__()
-        # By the memory they lie in, as `x @ w.T` multiplies with a view.
-        self._unscaled = {_memory(w): w for w in weights}
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        if getattr(func, "__name__", "") in LINEAR:
-            tensors = (v for v in (*args, *kwargs.values()) if isinstance(v, Tensor))
-            weight = next((w for t in tensors if (w := self._unscaled.pop(_memory(t), None)) is not None), None)
-            std = out.detach().float().std()
-            if weight is not None and std.isfinite() and std > 0:
-                with torch.no_grad():
-                    weight.div_(std.to(weight.dtype))
-                return func(*args, **kwargs)
-        return out
-
-
-def _memory(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+        more = SCHEMES[scheme].write(layers, math.nan if value is None else value, setup, anatomy)
+    done = f"{Init(scheme, value)} on {len(layers)} weight tensor{'' if len(layers) == 1 else 's'}"
+    setup.changes.append(f"{done}: {more}" if more else done)

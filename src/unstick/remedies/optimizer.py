@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import NotApplicable
 from ..setup import Anatomy, Setup
 from .base import Remedy
+from .depth import for_depth, rated
 from .values import Times, arguments, check_number, number
 
 Parameters = list[nn.Parameter]
@@ -102,29 +102,36 @@ class Wrapped(Remedy):
 @dataclass(frozen=True)
 class LearningRate(Wrapped):
     names = ("lr",)
-    title = "another learning rate, or a multiple of the case's own in every parameter group"
-    reading = "Bengio 2012, Practical recommendations for gradient-based training, arXiv:1206.5533"
-    examples = ("lr(1e-3)", "lr(x10)", "lr(x0.1)")
+    title = "another learning rate, a multiple of the case's own in every parameter group, or as small as depth asks"
+    reading = (
+        "Bengio 2012, Practical recommendations for gradient-based training, arXiv:1206.5533; on depth Bernstein et "
+        "al. 2020, arXiv:2002.03432, and Jelassi et al. 2023, arXiv:2305.07810"
+    )
+    examples = ("lr(1e-3)", "lr(x10)", "lr(x0.1)", "lr(depth)")
 
-    value: float | Times
+    value: float | Times | str
 
     def __post_init__(self) -> None:
         if isinstance(self.value, Times):
             check_number(self.value.factor, "the factor of lr")
+        elif self.value != "depth":
+            check_number(self.value, "what lr is set to, unless it is the word depth,")
+
+    def apply(self, setup: Setup, anatomy: Anatomy) -> None:
+        if self.value == "depth":
+            setup.make_optimizer = for_depth(setup, anatomy.batches[0])
         else:
-            check_number(self.value, "the value of lr")
+            super().apply(setup, anatomy)
 
     def change(self, optimizer: torch.optim.Optimizer) -> None:
         """Raises NotApplicable where the optimizer has no learning rate."""
-        if not all("lr" in group for group in optimizer.param_groups):
-            raise NotApplicable(f"{type(optimizer).__name__} has no learning rate")
-        for group in optimizer.param_groups:
+        for group in rated(optimizer):
             group["lr"] = group["lr"] * self.value.factor if isinstance(self.value, Times) else self.value
 
     def describe(self) -> str:
         if isinstance(self.value, Times):
             return f"learning rate multiplied by {number(self.value.factor)}"
-        return f"learning rate set to {number(self.value)}"
+        return f"learning rate set to {number(float(self.value))}"
 
     def __str__(self) -> str:
         return "lr" + arguments(self.value)

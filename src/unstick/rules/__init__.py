@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 from ..observation import Observation
+from .answers import LossInputMismatch, OutputRangeMismatch
 from .base import Finding, Rule, Severity
 from .gradient import ExplodingGradient, VanishingGradient
 from .inputs import UnscaledInputs
 from .outcome import NonFinite, NotLearning, UnlearnableTargets
+from .parameters import NoGradient, NotInOptimizer
+from .precision import BelowEpsilon, GradientUnderflow
+from .regularisation import OverRegularised
 from .signal import CollapsedSignal, DeadUnits, SaturatedActivation
 from .steps import LearningRateTooHigh, LearningRateTooLow
+from .structure import BatchNormSmallBatch, MissingNonlinearity, UnboundedActivation
+from .targets import TargetShapeMismatch, UnscaledTargets
 from .weights import SymmetricWeights, WeightsTooLarge, WeightsTooSmall
 
 # Causes before their symptoms: a rule may point at what those before it found.
 RULES: tuple[Rule, ...] = (
+    TargetShapeMismatch(),
+    LossInputMismatch(),
+    OutputRangeMismatch(),
     SymmetricWeights(),
+    NoGradient(),
+    NotInOptimizer(),
     UnscaledInputs(),
+    UnscaledTargets(),
+    BatchNormSmallBatch(),
+    OverRegularised(),
+    GradientUnderflow(),
     WeightsTooSmall(),
-    WeightsTooLarge(),
     LearningRateTooLow(),
+    UnboundedActivation(),
+    WeightsTooLarge(),
     LearningRateTooHigh(),
     SaturatedActivation(),
     VanishingGradient(),
+    BelowEpsilon(),
     ExplodingGradient(),
     DeadUnits(),
     CollapsedSignal(),
+    MissingNonlinearity(),
     NonFinite(),
     UnlearnableTargets(),
     NotLearning(),

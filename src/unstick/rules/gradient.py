@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 
 from ..observation import GROWTH, Observation
 from ..prediction import predict
-from ..trace.types import Attenuation, Operation, Trace
+from ..trace.types import Attenuation, Kind, Operation, Trace
 from .base import Finding, Rule, Severity
 from .measures import (
     TWO_SIDED,
     activations,
+    critical_start,
     failed,
     fitting_init,
     gradient,
@@ -50,10 +52,10 @@ def explodes(seen: Observation) -> bool:
 
 def _remedies_for_vanishing(trace: Trace, culprit: str) -> tuple[str, ...]:
     if culprit == "weights":
-        return (fitting_init(trace), "batchnorm", "residual")
+        return (fitting_init(trace), critical_start(trace), "batchnorm", "residual")
     if main_activation(trace) in TWO_SIDED:
-        return ("batchnorm", "relu+init(he)", "tanh+init(xavier)", "residual")
-    return ("batchnorm", fitting_init(trace), "residual")
+        return ("batchnorm", critical_start(trace), "relu+init(he)", "tanh+init(xavier)", "residual")
+    return ("batchnorm", fitting_init(trace), critical_start(trace), "residual")
 
 
 def amount(a: Attenuation) -> str:
@@ -89,9 +91,6 @@ class VanishingGradient(Rule):
         expected = predict(trace)
         at = _most_at_fault(trace, culprit)
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
-        share = (
-            f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
-        )
         consequence = (
             f"{len(still)} of {len(weights)} weight matrices stand still: a step changes them by at most "
             f"{max(p.relative for _, p in still):.0e} of their size"
@@ -102,8 +101,7 @@ class VanishingGradient(Rule):
             self.id,
             Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
-            f"{share}. "
-            f"So {consequence}.{f' {expected.sentence}' if expected else ''}",
+            f"{_shares(trace, a, culprit)}. So {consequence}.{f' {expected.sentence}' if expected else ''}",
             module=at.module,
             source=at.source,
             cause=cause,
@@ -124,11 +122,22 @@ class VanishingGradient(Rule):
         )
 
 
+def _shares(trace: Trace, a: Attenuation, culprit: Kind) -> str:
+    """What the culprit takes, and what gives some of it back."""
+    taken = a.parts[culprit]
+    if culprit == "other" or taken <= 0:
+        return "not in one kind of operation"
+    if taken <= a.decades:
+        return f"{taken:.1f} of them in {_what(trace, culprit)}"
+    back = min(a.parts, key=lambda kind: a.parts[kind])
+    return f"since {_what(trace, culprit)} take {taken:.1f} and {_what(trace, back)} give {-a.parts[back]:.1f} back"
+
+
 def _most_at_fault(trace: Trace, kind: str) -> Operation:
     """The first operation of this kind, on the line of source that has most of them."""
     found = [op for op in trace.hidden if op.kind == kind] or list(trace.hidden)
-    lines = [op.source for op in found]
-    return max(found, key=lambda op: lines.count(op.source))
+    lines = Counter(op.source for op in found)
+    return max(found, key=lambda op: lines[op.source])
 
 
 def _what(trace: Trace, kind: str) -> str:
@@ -141,6 +150,9 @@ def _what(trace: Trace, kind: str) -> str:
     if kind == "weights":
         return f"the weights of {len(found)} operations"
     return f"{noun}"
+
+
+_BLOWS_UP = ("unbounded-activation", "batchnorm-small-batch", "weights-too-large", "learning-rate-too-high")
 
 
 class ExplodingGradient(Rule):
@@ -171,9 +183,7 @@ class ExplodingGradient(Rule):
             f"{first.label}.{promise}",
             module=first.module,
             source=first.source,
-            cause=next(
-                (f.rule for f in earlier if f.rule in ("weights-too-large", "learning-rate-too-high")), state.culprit
-            ),
+            cause=next((f.rule for f in earlier if f.rule in _BLOWS_UP), state.culprit),
             evidence={
                 "decades": state.lost.decades,
                 "parts": dict(state.lost.parts),

@@ -27,15 +27,21 @@ HOPELESS = 1e-7
 
 Steps are measured in the stored weights, so what rounding swallows, in whichever precision, is not in them."""
 
+BENT = frozenset({"gelu", "silu", "mish", "softplus", "hardswish", "logsigmoid"})
+"""Bent at zero, so that only small signals pass them in proportion."""
+
+DEEP = 70
+"""Layers. Customary learning rates change a weight matrix by about 1 % a step (Adam's default: 0.001 times the root of
+the width, over the gain); then a step changes the product of 70 matrices by about its own size."""
+
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
+EXPONENTIAL = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
 
 
 def failed(seen: Observation) -> bool:
-    """The run was long enough to show learning, or broke down, and there was none: not even a beginning."""
-    if seen.learning.learns or seen.learning.begun:
-        return False
-    return long_enough(seen) or seen.diverged is not None
+    """The run was long enough to show learning, or broke down, and there was none."""
+    return not seen.learning.learns and (long_enough(seen) or seen.diverged is not None)
 
 
 def long_enough(seen: Observation) -> bool:
@@ -71,9 +77,15 @@ class Gradient:
 
     @property
     def culprit(self) -> Kind:
-        """The kind of operation with the largest part in the loss at the onset, in its own direction."""
+        """The kind of operation with the largest part in the loss at the onset, in its own direction.
+
+        A normalisation undoes what the weights before it did to the scale, so only what is left of both counts.
+        """
         sign = math.copysign(1.0, self.lost.decades)
-        return max(self.lost.parts, key=lambda kind: sign * self.lost.parts[kind])
+        parts = {kind: sign * lost for kind, lost in self.lost.parts.items()}
+        if parts["weights"] * parts["normalisation"] < 0:
+            parts["weights"] = parts["normalisation"] = parts["weights"] + parts["normalisation"]
+        return max(parts, key=lambda kind: parts[kind])
 
 
 def gradient(seen: Observation, beyond: float) -> Gradient | None:
@@ -91,8 +103,11 @@ def gradient(seen: Observation, beyond: float) -> Gradient | None:
 
 
 def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
-    """The weights of the operations on the trunk in forward order, each once, with the step that they were given."""
-    steps = {p.name: p for p in trace.parameters if p.trainable}
+    """The weights of the operations on the trunk in forward order, each once, with the step that they were given.
+
+    Without those that the optimizer was never given: that they stand still is no wonder.
+    """
+    steps = {p.name: p for p in trace.parameters if p.trainable and p.held}
     used: dict[str, Operation] = {}
     for op in trace.hidden:
         if op.kind == "weights" and op.parameter in steps:
@@ -122,6 +137,14 @@ def fitting_init(trace: Trace) -> str:
     return "init(he)" if main_activation(trace) in ONE_SIDED - {"selu"} | {"leaky_relu", "prelu"} else "init(xavier)"
 
 
+def critical_start(trace: Trace) -> str:
+    """Weights on the edge of chaos (Schoenholz et al. 2017); with the learning rate that these ask for (Bernstein et
+    al. 2020) in deep networks, and where the start has to be small, so that usual steps are large beside it."""
+    weights = sum(op.kind == "weights" for op in trace.hidden)
+    careful = weights >= DEEP or main_activation(trace) in BENT
+    return "init(critical)+lr(depth)" if careful else "init(critical)"
+
+
 def first_difference(trace: Trace) -> float | None:
     """Between-sample share of the signal where it enters the trunk."""
     return trace.hidden[0].forward.between if trace.hidden else None
@@ -132,3 +155,28 @@ def span(operations: list[Operation]) -> str:
     if len(operations) == 1:
         return f"in {operations[0].label}"
     return f"in {len(operations)} operations, {operations[0].label} to {operations[-1].label}"
+
+
+FAR_BELOW = 0.1
+"""Adam divides by (size of the gradient + epsilon): at a tenth of epsilon a step is a tenth of what it would be."""
+
+
+def entry(p: ParameterStep) -> float:
+    """Root mean square of the entries of a parameter's gradient."""
+    return (p.gradient or 0.0) / math.sqrt(max(1, math.prod(p.shape)))
+
+
+def below_epsilon(seen: Observation, trace: Trace | None = None) -> list[ParameterStep]:
+    """Weight matrices whose gradient is far below the optimizer's epsilon, and whose steps show it (at the last
+    trace)."""
+    settings = seen.optimizer
+    if settings is None or not settings.epsilon or not settings.rate:
+        return []
+    epsilon, rate = settings.epsilon, settings.rate
+
+    def swallowed(p: ParameterStep) -> bool:
+        step = p.step / math.sqrt(max(1, math.prod(p.shape)))
+        return 0.0 < entry(p) < FAR_BELOW * epsilon and step < FAR_BELOW * rate
+
+    matrices = [p for p in (trace or seen.traces[-1]).parameters if p.trainable and p.held and len(p.shape) > 1]
+    return [p for p in matrices if swallowed(p)]

@@ -74,7 +74,8 @@ class NotLearning(Rule):
     """After a hundred steps and more, the loss is no better than that of the best output that ignores its input.
 
     An error where another finding explains it. Where none does it is a warning: some tasks are slow to begin, and
-    then the step count or the data are what to look at.
+    then the step count or the data are what to look at. One that has begun for certain, because of its input, and has
+    less than 1 % to show for it yet, is left alone.
     """
 
     id = "not-learning"
@@ -86,6 +87,8 @@ class NotLearning(Rule):
         if not failed(seen) or not long_enough(seen):
             return
         cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
+        if cause is None and learning.begun:
+            return
         reference = (
             f"a constant output reaches {learning.constant_loss:.4g}"
             if learning.constant_loss is not None
@@ -126,7 +129,7 @@ class UnlearnableTargets(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         heart, reference, rates = (seen.tried(name) for name in ("one-batch", "reference", "rates"))
-        if any(f.severity is Severity.ERROR for f in earlier) or not failed(seen):
+        if any(f.severity is Severity.ERROR for f in earlier) or not failed(seen) or seen.learning.begun:
             return
         if heart is None or reference is None or not heart.numbers["learns"] or reference.numbers["learns"]:
             return

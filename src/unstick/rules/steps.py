@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import HOPELESS, failed
+from .measures import HOPELESS, below_epsilon, failed
 
 SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
@@ -29,7 +29,7 @@ class LearningRateTooHigh(Rule):
     reading = "Bernstein, Vahdat, Yue and Liu 2020, On the distance between two neural networks, arXiv:2002.03432"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        if not (failed(seen) or _ruined(seen)) or any(f.rule == "weights-too-large" for f in earlier):
+        if not (failed(seen) or _ruined(seen)) or _explained(earlier):
             return
         first = next((t for t in seen.traces if (t.typical_step or 0.0) >= LARGE_STEP), None)
         if first is None or not _overshoots(first):
@@ -46,6 +46,10 @@ class LearningRateTooHigh(Rule):
             since=first.step,
             reading=self.reading,
         )
+
+
+def _explained(earlier: Sequence[Finding]) -> bool:
+    return any(f.rule in ("weights-too-large", "unbounded-activation") for f in earlier)
 
 
 def _overshoots(trace: Trace) -> bool:
@@ -80,11 +84,12 @@ class LearningRateTooLow(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if seen.learning.learns or any(f.rule in ("weights-too-small", "symmetric-weights") for f in earlier):
             return
-        parameters = (p for t in seen.traces for p in t.parameters)
-        sizes = [p.relative for p in parameters if p.trainable and p.gradient and len(p.shape) > 1]
-        if not sizes:
+        taken = [
+            [p for p in t.parameters if p.trainable and p.held and p.gradient and len(p.shape) > 1] for t in seen.traces
+        ]
+        if not any(taken) or len(below_epsilon(seen)) == len(taken[-1]):
             return
-        largest = max(sizes)
+        largest = max(p.relative for moved in taken for p in moved)
         if not (largest < HOPELESS or (failed(seen) and largest < SMALL)):
             yield from _by_sweep(self, seen, "low", lambda factor: factor > 1)
             return

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ..observation import GROWTH, Observation
 from .base import Finding, Rule, Severity
 from .gradient import DECADES, explodes, vanishes
-from .measures import fitting_init, gradient, main_activation
+from .measures import critical_start, fitting_init, gradient, main_activation
 
 
 class WeightsTooSmall(Rule):
@@ -40,7 +40,7 @@ class WeightsTooSmall(Rule):
             module=weighted[0].module if weighted else None,
             source=weighted[0].source if weighted else None,
             evidence={"decades": lost, "factor_per_layer": factor, "layers": len(weighted)},
-            remedies=(fitting_init(trace), "batchnorm", "residual"),
+            remedies=(fitting_init(trace), critical_start(trace), "batchnorm", "residual"),
             since=state.onset.step,
             reading=self.reading,
         )
@@ -61,6 +61,8 @@ class WeightsTooLarge(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         state = gradient(seen, GROWTH)
         if state is None or not explodes(seen) or state.culprit != "weights" or state.first.decades > -GROWTH:
+            return
+        if any(f.rule == "unbounded-activation" for f in earlier):
             return
         trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]

@@ -108,8 +108,20 @@ PRODUCTS = frozenset(
     ]
 )
 
+FROZEN_NORM = "batch_norm_eval"
+"""How a batch normalisation by running averages is recorded."""
+
 NORMALISATIONS = frozenset(
-    ["batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize"]
+    [
+        "batch_norm",
+        FROZEN_NORM,
+        "layer_norm",
+        "group_norm",
+        "instance_norm",
+        "rms_norm",
+        "local_response_norm",
+        "normalize",
+    ]
 )
 
 # The steps inside these calls are not seen one by one.
@@ -176,6 +188,18 @@ def is_inplace(raw: str, args: tuple[object, ...], kwargs: Mapping[str, object])
         return True
     position = INPLACE_POSITION.get(raw)
     return position is not None and len(args) > position and args[position] is True
+
+
+TRAINING_POSITION = 5
+"""Of `training`, among the arguments of `F.batch_norm` and of `torch.batch_norm`."""
+
+
+def uses_running_averages(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Whether a batch normalisation is in evaluation mode: an affine map, which does not look at the batch."""
+    if name != "batch_norm":
+        return False
+    training = args[TRAINING_POSITION] if len(args) > TRAINING_POSITION else kwargs.get("training", False)
+    return training is False
 
 
 # Asked of tensors all the time, and never part of the signal.

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from ..setup import Setup
 from . import statistics
 from .attribution import trunk
-from .kinds import OPAQUE, Flat, Function, facts, is_inplace
+from .kinds import FROZEN_NORM, OPAQUE, Flat, Function, facts, is_inplace, uses_running_averages
 from .sites import SiteCounter, tensors_in
 from .source import caller, of_module
 from .statistics import Slopes
@@ -53,6 +53,8 @@ class _Call:
     parents: tuple[int, ...]
     parameter: str | None
     site: Site | None
+    dtype: str
+    severed: bool
 
 
 class Recorder(TorchFunctionMode):
@@ -93,6 +95,8 @@ class Recorder(TorchFunctionMode):
         self._nodes: dict[Any, int] = {}  # node of the autograd graph -> operation that made it
         self._visible: set[Any] = set()  # every node that a call we saw has made
         self._touched: set[str] = set()
+        # Tensors that trainable parameters have made, but through which no gradient goes back to them.
+        self._cut: dict[int, Tensor] = {}
         self._uncovered: dict[str, None] = {}  # as an ordered set
         self._forwards = statistics.forward_collector(self.workspace)
         self._flats = statistics.flat_collector(self.workspace)
@@ -131,6 +135,8 @@ class Recorder(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         called = facts(getattr(func, "__name__", ""))
+        if uses_running_averages(called.name, args, kwargs):
+            called = facts(FROZEN_NORM)
         inputs = tensors_in(args, kwargs)
         site = self._sites.see(called.name, inputs)
         if (kwargs or called.maybe_inplace) and is_inplace(called.raw, args, kwargs):
@@ -143,8 +149,9 @@ class Recorder(TorchFunctionMode):
         outputs = (value,) if isinstance(value, Tensor) else () if called.silent else tuple(tensors_in((value,), {}))
         if outputs:
             node = self._made(called, outputs, signal)
+            severed = signal and self._severs(inputs, outputs)
             if node is not None and not called.hidden:
-                self._add(called, inputs, outputs[0], node, parents, own, site)
+                self._add(called, inputs, outputs[0], node, parents, own, site, severed)
         return out
 
     def _look(self, called: Function, inputs: list[Tensor]) -> tuple[bool, tuple[int, ...], str | None]:
@@ -155,7 +162,8 @@ class Recorder(TorchFunctionMode):
         parents: dict[int, None] = {}  # as an ordered set
         for t in inputs:
             if (own := self._own_names.get(id(t))) is not None:
-                self._touched.add(own)
+                if not called.silent:  # reading its shape is not using it
+                    self._touched.add(own)
                 first_own = first_own or own
             if id(t) in self._static:
                 continue
@@ -188,6 +196,13 @@ class Recorder(TorchFunctionMode):
         # A node that is known already: a function gave back what it was given.
         return node if node not in self._nodes and value.is_floating_point() else None
 
+    def _severs(self, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> bool:
+        """Whether an input is cut off from the parameters that made it; so is an output that carries no gradient."""
+        severed = bool(self._cut) and any(id(t) in self._cut for t in inputs)
+        if severed or any(t.requires_grad for t in inputs):
+            self._cut.update({id(t): t for t in outputs if not t.requires_grad})
+        return severed
+
     def _add(
         self,
         called: Function,
@@ -197,6 +212,7 @@ class Recorder(TorchFunctionMode):
         parents: tuple[int, ...],
         own: str | None,
         site: Site | None,
+        severed: bool,
     ) -> None:
         index, name = len(self._calls), called.name
         path, source, _ = self._running[-1] if self._running else OUTSIDE
@@ -206,7 +222,9 @@ class Recorder(TorchFunctionMode):
         shape = tuple(value.shape)
         units = self._unit_axis(called, len(shape), parents)
         parameter = self._sites.parameter if own is None and kind == "weights" else own
-        self._calls.append(_Call(path, name, kind, source or caller(), shape, units, parents, parameter, site))
+        dtype = str(value.dtype).removeprefix("torch.")
+        source = source or caller()
+        self._calls.append(_Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
         self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
@@ -283,6 +301,8 @@ class Recorder(TorchFunctionMode):
                 site=call.site,
                 forward=statistics.forward(forwards[i], flats.get(i, ()), call.shape) if i in forwards else UNMEASURED,
                 backward=statistics.backward(backwards[i]) if i in backwards else None,
+                dtype=call.dtype,
+                severed=call.severed,
             )
             for i, call in enumerate(self._calls)
         )

@@ -190,21 +190,19 @@ def _backward(stack: Tensor) -> Tensor:
 
 
 class Move(NamedTuple):
-    """What a step did to a parameter: ‖w‖ before it, ‖g‖, ‖Δw‖ and g·Δw (NaN where the optimizer changed g itself).
-
-    apart: how far the first entries of the first two rows of w lie apart; infinite where there are no two rows.
-    """
+    """What a step did to a parameter: ‖w‖ before it, ‖g‖ and ‖Δw‖. one, other: the first entries of the first two rows
+    of w; NaN where there are no two rows."""
 
     weight: float
     gradient: float
     step: float
-    product: float
-    apart: float
+    one: float = math.nan
+    other: float = math.nan
 
     @property
     def perhaps_alike(self) -> bool:
         """Whether `rows_alike` could be true, which costs more to find out."""
-        return self.apart <= ALIKE * self.weight
+        return abs(self.one - self.other) <= ALIKE * self.weight
 
 
 def move(numbers: Sequence[float]) -> Move:
@@ -256,15 +254,23 @@ class StepMeter:
         with torch.no_grad():
             return [(part.indices, self._after(part)) for part in self._parts]
 
+    def promised(self) -> float:
+        """After the step: g·Δw over all parameters, by which the loss should change to first order. NaN where the
+        optimizer has changed g itself, by clipping it, say."""
+        if any(len(part.indices) == 1 and part.gradients._version != part.version for part in self._parts):
+            return math.nan
+        with torch.no_grad():
+            return sum(self._step(part).mul_(part.gradients).sum().item() for part in self._parts)
+
     def _after(self, part: _Part) -> Tensor:
+        table = torch.stack([_norm(part.weights), part.norm, _norm(self._step(part))], 1)
+        if part.weights.dim() < 3 or part.weights.shape[1] < 2:
+            return table
+        return torch.cat([table, part.weights.flatten(2)[:, :2, 0]], 1)
+
+    def _step(self, part: _Part) -> Tensor:
         after = self._workspace.joined(_real([self._parameters[i] for i in part.indices]), "after")
-        step = torch.sub(after, part.weights, out=self._workspace.empty(len(after), after[0], "step"))
-        length = _norm(step)
-        if len(after) == 1 and part.gradients._version != part.version:  # overwritten, by clipping it, say
-            product = torch.full_like(length, math.nan)
-        else:
-            product = step.mul_(part.gradients).view(len(after), -1).sum(1)
-        return torch.stack([_norm(part.weights), part.norm, length, product, _apart(part.weights)], 1)
+        return torch.sub(after, part.weights, out=self._workspace.empty(len(after), after[0], "step"))
 
 
 def _dense(gradient: Tensor | None) -> Tensor:
@@ -278,13 +284,6 @@ def _real(alike: list[Tensor]) -> list[Tensor]:
     if not alike[0].is_complex():
         return alike
     return [torch.view_as_real(t.resolve_conj()).reshape(*t.shape[:-1], -1) for t in alike]
-
-
-def _apart(stack: Tensor) -> Tensor:
-    if stack.dim() < 3 or stack.shape[1] < 2:
-        return stack.new_full((len(stack),), math.inf)
-    column = stack.flatten(2)[:, :2, 0]
-    return (column[:, 0] - column[:, 1]).abs()
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------

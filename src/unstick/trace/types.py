@@ -68,7 +68,9 @@ class Operation:
     source: "file.py:12", the line of the user's source that made the module or called the function, or None.
     shape: of the output, with the samples first. unit_axis: the axis of `shape` along which units (channels) lie.
     parents: indices of the operations whose outputs it read. parameter: name of the first parameter that it used.
-    site: see `Site`; None where no parameter was touched before it.
+    site: see `Site`; None where no parameter was touched before it. dtype: of the output, "float32". severed: it read
+    something that trainable parameters have made, but through which no gradient goes back to them (`detach`, `no_grad`,
+    `argmax`).
     """
 
     index: int
@@ -83,6 +85,8 @@ class Operation:
     site: Site | None
     forward: Forward
     backward: Backward | None
+    dtype: str = "float32"
+    severed: bool = False
 
     @property
     def label(self) -> str:
