@@ -244,8 +244,8 @@ class StepMeter:
             self._parts = [self._before(number, part) for number, part in enumerate(parts)]
 
     def _before(self, number: int, indices: list[int]) -> _Part:
-        weights = self._workspace.stack([_real(self._parameters[i]) for i in indices], ("weights", number))
-        live = [_real(_dense(self._parameters[i].grad)) for i in indices]
+        weights = self._workspace.stack(_real([self._parameters[i] for i in indices]), ("weights", number))
+        live = _real([_dense(self._parameters[i].grad) for i in indices])
         gradients = self._workspace.joined(live, ("gradients", number))
         return _Part(indices, weights, gradients, _norm(gradients), live[0]._version)
 
@@ -269,7 +269,7 @@ class StepMeter:
         return torch.cat([table, part.weights.flatten(2)[:, :2, 0]], 1)
 
     def _step(self, part: _Part) -> Tensor:
-        after = self._workspace.joined([_real(self._parameters[i]) for i in part.indices], "after")
+        after = self._workspace.joined(_real([self._parameters[i] for i in part.indices]), "after")
         return torch.sub(after, part.weights, out=self._workspace.empty(len(after), after[0], "step"))
 
 
@@ -278,10 +278,12 @@ def _dense(gradient: Tensor | None) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def _real(t: Tensor) -> Tensor:
-    """Complex numbers as pairs of real ones along the last axis, (..., n) -> (..., 2 n), in the same memory: norms stay
-    what they are, and the product of a gradient and a step is the change of the loss."""
-    return torch.view_as_real(t.resolve_conj()).reshape(*t.shape[:-1], -1) if t.is_complex() else t
+def _real(alike: list[Tensor]) -> list[Tensor]:
+    """Complex tensors as pairs of real numbers along the last axis, (..., n) -> (..., 2 n), in the same memory: norms
+    stay what they are, and the product of a gradient and a step is the change of the loss."""
+    if not alike[0].is_complex():
+        return alike
+    return [torch.view_as_real(t.resolve_conj()).reshape(*t.shape[:-1], -1) for t in alike]
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
