@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .activations import Elu, Gelu, LeakyRelu, Relu, Selu, Silu, Tanh
+from .activations import Elu, Gelu, LeakyRelu, Relu, Selu, Silu, TailoredRelu, Tanh
 from .base import Compose, Remedy
 from .data import Standardize
 from .grammar import parse as _parse
@@ -20,6 +20,7 @@ REMEDIES: tuple[type[Remedy], ...] = (
     Selu,
     Gelu,
     Silu,
+    TailoredRelu,
     Init,
     BatchNorm,
     LayerNorm,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +14,12 @@ from torch.nn import functional
 
 from ..errors import NotApplicable
 from ..setup import Anatomy, Setup
-from ..trace.types import Operation
+from ..trace.types import Operation, Trace
 from .base import Remedy
-from .hidden import hidden_activations, places
+from .hidden import depth_of, hidden_activations, places
 from .initialisations import initialise
 from .layers import layers_of
-from .rewire import Rewire
+from .rewire import Elementwise, Rewire
 
 
 class Activation(Remedy):
@@ -37,14 +39,18 @@ class Activation(Remedy):
     def activate(x: Tensor) -> Tensor:
         """Elementwise; the shape stays."""
 
+    def fitted(self, trace: Trace) -> Elementwise:
+        """What is put into this network."""
+        return self.activate
+
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
         calls = hidden_activations(anatomy.trace)
         others = {site: ops for site, ops in calls.items() if any(op.name != self.function for op in ops)}
         if not others:
             raise NotApplicable(f"every hidden activation is {self.function} already")
-        rewire = Rewire.of(setup)
+        rewire, activation = Rewire.of(setup), self.fitted(anatomy.trace)
         for site in others:
-            rewire.at(site).activation = self.activate
+            rewire.at(site).activation = activation
         before = _names([op for ops in others.values() for op in ops if op.name != self.function])
         setup.changes.append(f"{before} -> {self.function} in {places(len(others))}")
 
@@ -145,3 +151,52 @@ class Selu(Activation):
         layers_of(setup.model, anatomy.trace)  # says so where there are none, before anything is changed
         super().apply(setup, anatomy)
         initialise("lecun", None, setup, anatomy)
+
+
+@dataclass(frozen=True)
+class TailoredRelu(Activation):
+    """Leaky ReLU whose negative slope goes by the depth, so that samples with nothing in common do not all become one.
+
+    Behind L layers of slope a two such samples have the correlation C(C(... C(0))), where C(c) = c + (1 - a)² /
+    (π (1 + a²)) (√(1 - c²) - c arccos c) (Cho and Saul 2009); a is the smallest slope with which that is at most 0.9.
+    It is scaled so that E[φ'²] = 1/2, like that of ReLU: the weights that suit ReLU suit it.
+    """
+
+    names = ("trelu",)
+    title = "leaky ReLU with the negative slope that the depth asks for, scaled to suit ReLU's weights"
+    reading = "Zhang, Botev and Martens 2022, Deep learning without shortcuts, arXiv:2203.08120"
+    function = "trelu"
+
+    @staticmethod
+    def activate(x: Tensor, slope: float = 0.0) -> Tensor:
+        return functional.leaky_relu(x, slope) / math.sqrt(1.0 + slope * slope)
+
+    def fitted(self, trace: Trace) -> Elementwise:
+        return functools.partial(self.activate, slope=tailored_slope(depth_of(trace)))
+
+    def apply(self, setup: Setup, anatomy: Anatomy) -> None:
+        super().apply(setup, anatomy)
+        setup.changes[-1] += f", negative slope {tailored_slope(depth_of(anatomy.trace)):.3g}"
+
+
+ALIKE = 0.9
+"""The correlation that Zhang et al. 2022 allow two samples with nothing in common at the end."""
+
+
+@functools.cache
+def tailored_slope(depth: int) -> float:
+    """The negative slope of a tailored ReLU, 0 for a network in which ReLU itself keeps samples apart."""
+
+    def alike(slope: float) -> float:
+        c, bend = 0.0, (1.0 - slope) ** 2 / (math.pi * (1.0 + slope * slope))
+        for _ in range(depth):
+            c = min(1.0, c + bend * (math.sqrt(1.0 - c * c) - c * math.acos(c)))
+        return c
+
+    low, high = 0.0, 1.0
+    if alike(low) <= ALIKE:
+        return low
+    for _ in range(40):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if alike(middle) <= ALIKE else (middle, high)
+    return high

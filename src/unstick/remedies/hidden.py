@@ -29,6 +29,15 @@ def hidden_activations(trace: Trace) -> Calls:
     return calls
 
 
+def depth_of(trace: Trace) -> int:
+    """The largest number of hidden activations that one signal passes through."""
+    hidden = {op.index for ops in hidden_activations(trace).values() for op in ops}
+    depths: list[int] = []
+    for op in trace.operations:
+        depths.append(max((depths[p] for p in op.parents), default=0) + (op.index in hidden))
+    return max(depths)
+
+
 def _used_by_weights(operations: Sequence[Operation]) -> set[int]:
     """Indices of the operations that some weighted operation is downstream of."""
     used: set[int] = set()

@@ -52,7 +52,8 @@ def explodes(seen: Observation) -> bool:
 
 def _remedies_for_vanishing(trace: Trace, culprit: str) -> tuple[str, ...]:
     if culprit == "weights":
-        return (fitting_init(trace), critical_start(trace), "batchnorm", "residual")
+        tailored = ("trelu+init(critical)",) if main_activation(trace) == "relu" else ()
+        return (fitting_init(trace), critical_start(trace), "batchnorm", "residual", *tailored)
     if main_activation(trace) in TWO_SIDED:
         return ("batchnorm", critical_start(trace), "relu+init(he)", "tanh+init(xavier)", "residual")
     return ("batchnorm", fitting_init(trace), critical_start(trace), "residual")
