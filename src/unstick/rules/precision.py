@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import FAR_BELOW, below_epsilon, entry, failed
+from .measures import FAR_BELOW, HOPELESS, below_epsilon, entry, failed
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Smaller numbers lose digits, and below 2^-25 they are rounded to zero."""
@@ -146,7 +146,7 @@ class BelowEpsilon(Rule):
         trace = seen.traces[-1]
         low = below_epsilon(seen)
         matrices = [p for p in trace.parameters if p.gradient and p.held and len(p.shape) > 1]
-        certain = len(low) == len(matrices) and all(p.relative < p.resolution for p in low)
+        certain = len(low) == len(matrices) and all(p.relative < HOPELESS for p in low)
         if not low or not (failed(seen) or certain) or min(map(entry, low)) < SMALLEST_SQUARE:
             return
         smallest = min(low, key=entry)

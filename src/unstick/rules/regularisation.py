@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
 from .gradient import DECADES
-from .measures import ENOUGH_STEPS, failed, gradient
+from .measures import failed, gradient, long_enough
 
 DROPPED = 0.9
 """Where a share p is dropped and the rest scaled up, noise of p / (1 - p) times the signal's power is added: nine times
@@ -92,7 +92,7 @@ class OverRegularised(Rule):
 
 def _fails(seen: Observation) -> bool:
     """It does not learn; or its loss falls, with a step of the user's own, while it pays no heed to its input."""
-    return failed(seen) or (seen.learning.uses_input is False and seen.learning.steps >= ENOUGH_STEPS)
+    return failed(seen) or (seen.learning.uses_input is False and long_enough(seen))
 
 
 def _sound_at_first(seen: Observation) -> bool:
