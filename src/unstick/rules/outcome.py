@@ -37,7 +37,8 @@ class NonFinite(Rule):
             source=at.source if at else None,
             cause=next((f.rule for f in earlier if f.severity is Severity.ERROR), None),
             evidence={"diverged_at": seen.diverged, "last_loss": seen.losses[-1]},
-            remedies=("lr(x0.1)", "clip(1.0)", "batchnorm"),
+            # What is wrong before the first step is not for a step size to mend.
+            remedies=("lr(x0.1)", "clip(1.0)", "batchnorm") if step else ("batchnorm", "init(lsuv)", "standardize"),
             since=step,
             reading=self.reading,
         )
