@@ -1,0 +1,15 @@
+"""All cases, each id once."""
+
+from __future__ import annotations
+
+from . import autotrainer, checkers, stackoverflow
+from .program import Fault
+
+CASES: tuple[Fault, ...] = autotrainer.CASES + stackoverflow.CASES + checkers.CASES
+LEFT_OUT = checkers.LEFT_OUT
+
+
+def chosen(only: tuple[str, ...]) -> list[Fault]:
+    """The cases whose id or family contains one of the words; all where there are none."""
+    words = [w.lower() for w in only]
+    return [c for c in CASES if not words or any(w in c.id.lower() or w in c.family.lower() for w in words)]
