@@ -9,6 +9,13 @@ CASES: tuple[Fault, ...] = autotrainer.CASES + stackoverflow.CASES + checkers.CA
 LEFT_OUT = checkers.LEFT_OUT
 
 
+def first_with_fix(case: Fault) -> Fault:
+    """The first case with the same fix. It is trained there, and its runs are those of all the others."""
+    assert case.fix is not None
+    key = case.fix.key
+    return next(c for c in CASES if c.fix is not None and c.fix.key == key)
+
+
 def chosen(only: tuple[str, ...]) -> list[Fault]:
     """The cases whose id or family contains one of the words; all where there are none."""
     words = [w.lower() for w in only]

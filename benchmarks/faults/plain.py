@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from .catalogue import CASES, chosen
+from .catalogue import CASES, chosen, first_with_fix
 from .program import Fault, Program
 
 FILE = Path(__file__).with_name("plain.json")
@@ -59,7 +59,7 @@ def rerun(case: Fault) -> dict[str, Any]:
         "key": case.program.key + (case.fix.key if case.fix else ""),
         "steps": updates(case.program),
         "scores": [train(case.program, seed) for seed in seeds],
-        "fixed": [train(case.fix, seed) for seed in seeds] if case.fix else None,
+        "fixed": [train(case.fix, seed) for seed in seeds] if case.fix and first_with_fix(case).id == case.id else None,
     }
 
 
@@ -97,8 +97,16 @@ def verdict(case: Fault, found: dict[str, Any], base: float) -> str:
     )
 
 
-def stored() -> dict[str, dict[str, Any]]:
-    return json.loads(FILE.read_text()) if FILE.exists() else {}
+def read() -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    return found
+
+
+def stored(case: Fault) -> dict[str, Any]:
+    """What plain training of this case gave, and of its fix."""
+    found = read()
+    mine = found[case.id]
+    return {**mine, "fixed": found[first_with_fix(case).id]["fixed"] if case.fix else None}
 
 
 def main() -> None:
@@ -106,7 +114,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=())
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    done = stored()
+    done = read()
     wanted = [
         c
         for c in chosen(tuple(args.only))

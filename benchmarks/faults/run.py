@@ -29,6 +29,7 @@ from unstick.report.types import jsonable
 from unstick.rules import find
 from unstick.trials.run import MOST_SUGGESTED
 
+from .catalogue import first_with_fix
 from .data import load
 from .plain import fails, stored, verdict
 from .program import Fault, Program
@@ -66,12 +67,13 @@ def study(case: Fault, options: Options, before: dict[str, Any] | None) -> dict[
     """Everything about one case, in numbers and words for the reports."""
     torch.set_num_threads(1)
     started = time.perf_counter()
-    plain = stored()[case.id]
+    plain = stored(case)
     base = load(case.program.data).base
     runs = [_diagnosed(case.program, case.id, seed, options) for seed in _seeds(case, options)]
-    fixed = (
-        [_diagnosed(case.fix, f"{case.id}, repaired", s, options) for s in _seeds(case, options)] if case.fix else []
-    )
+    fixed = []
+    if case.fix:
+        twin = first_with_fix(case)
+        fixed = [_diagnosed(case.fix, f"{twin.id}, repaired", seed, options) for seed in _seeds(twin, options)]
     found: dict[str, Any] = {
         "id": case.id,
         "label": verdict(case, plain, base),

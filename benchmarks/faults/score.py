@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import truth
+from .catalogue import first_with_fix
 from .program import Fault
 
 Result = dict[str, Any]
@@ -117,6 +118,6 @@ def healthy_runs(pairs: Iterable[tuple[Fault, Result]], controls: bool) -> list[
     for case, result in pairs:
         if case.control and controls and result["label"] == "healthy":
             found += [(case.id, run) for run in result["runs"]]
-        elif not case.control and not controls:
+        elif case.fix is not None and not controls and first_with_fix(case).id == case.id:
             found += [(f"{case.id}, repaired", run) for run in result["repaired_runs"] if run["works"]]
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from benchmarks.faults import keras, page, score, truth
+from benchmarks.faults import catalogue, keras, page, score, truth
 from benchmarks.faults.catalogue import CASES, LEFT_OUT
 from benchmarks.faults.data import load
 from benchmarks.faults.program import Fault, Program
@@ -255,7 +256,9 @@ def test_repaired_is_nine_tenths_of_the_way(reached: float | None, expected: boo
 
 
 def test_page_tells_each_failure(monkeypatch: pytest.MonkeyPatch, sick: Fault) -> None:
-    monkeypatch.setattr(page, "CASES", (sick,))
+    case = replace(sick, fix=sick.program)
+    for module in (page, catalogue):
+        monkeypatch.setattr(module, "CASES", (case,))
     works: Callable[[], dict[str, Any]] = lambda: {**_run("dead-units"), "works": True}  # noqa: E731
     result = {
         "label": "fails",
