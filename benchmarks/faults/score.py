@@ -85,14 +85,20 @@ def has_cause(case: Fault) -> bool:
 
 
 def repaired(result: Result, which: str) -> bool | None:
-    """Whether a remedy of `which` ("proposed", "published") comes near the fix; None where nothing can be said."""
+    """Whether a remedy of `which` ("proposed", "published") comes near the fix; None where nothing can be said.
+
+    That is so where the fix is no better in as many steps, or where the time was too short for all of them.
+    """
     trials = result.get("trials")
     if not trials or trials["level"] is None or trials["level"] < trials["unchanged"] + 0.05:
         return None
     goal = trials["unchanged"] + NEAR * (trials["level"] - trials["unchanged"])
     if which == "published" and not trials["published"]:
         return None
-    return any(t["score"] is not None and t["score"] >= goal for t in trials["tried"] if t["remedy"] in trials[which])
+    reached = [t["score"] is not None and t["score"] >= goal for t in trials["tried"] if t["remedy"] in trials[which]]
+    if not any(reached) and not trials["whole"]:
+        return None
+    return any(reached)
 
 
 # -- many cases --------------------------------------------------------------------------------------------------------

@@ -245,6 +245,7 @@ def test_repaired_is_nine_tenths_of_the_way(reached: float | None, expected: boo
     trials = {
         "unchanged": 0.1,
         "level": 0.95,
+        "whole": True,
         "proposed": ["relu"],
         "published": [],
         "tried": [{"remedy": "relu", "score": reached}, {"remedy": "selu", "score": 1.0}],
@@ -252,6 +253,7 @@ def test_repaired_is_nine_tenths_of_the_way(reached: float | None, expected: boo
     assert score.repaired({"trials": trials}, "proposed") is expected
     assert score.repaired({"trials": trials}, "published") is None
     assert score.repaired({"trials": {**trials, "level": 0.12}}, "proposed") is None
+    assert score.repaired({"trials": {**trials, "whole": False}}, "proposed") is (True if expected else None)
     assert score.repaired({}, "proposed") is None
 
 
