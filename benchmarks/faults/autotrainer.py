@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .keras import FLATTEN, adam, conv, dense, pool, sgd
+from .keras import FLATTEN, conv, dense, pool
 from .program import Fault, Program
+from .training import adam, sgd
 
 SOURCE = "DeepDiagnosis/ICSE2022: AUTOTRAINER Model Code/Models_{}.py"
 NORMAL = "DeepDiagnosis/ICSE2022: difference threshold/{}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import autotrainer, checkers, stackoverflow
+from . import autotrainer, checkers, deeplocalize, deepmufl
 from .program import Fault
 
-CASES: tuple[Fault, ...] = autotrainer.CASES + stackoverflow.CASES + checkers.CASES
+CASES: tuple[Fault, ...] = autotrainer.CASES + deeplocalize.CASES + deepmufl.CASES + checkers.CASES
 LEFT_OUT = checkers.LEFT_OUT
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .keras import BATCHNORM, FLATTEN, Layer, Layers, Optimizer, adam, conv, dense, dropout, pool, sgd
+from .keras import BATCHNORM, FLATTEN, Layer, Layers, conv, dense, dropout, pool
 from .program import Fault, Program
+from .training import Optimizer, adam, sgd
 
 XENT = "softmax_crossentropy"
 DIGITS = "digits for MNIST, 3 x 3 kernels"

@@ -1,22 +1,18 @@
 """The data of the published programs: scikit-learn's, or generated here. Nothing is downloaded.
 
 Each function makes (X, y) in NumPy, always the same; images have their channels first. A function's docstring names
-what it stands for where that is something else. DATA holds them by name, with what counts as a good answer.
+what it stands for where that is something else.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn import datasets
 from sklearn.model_selection import train_test_split
-from torch import Tensor
 
 Array = NDArray[Any]
 Pair = tuple[Array, Array]
@@ -216,97 +212,3 @@ def digits_labels(divisor: float) -> Callable[[], Pair]:
         return (x / 16.0).reshape(-1, 1, 8, 8), column(y) / divisor
 
     return make
-
-
-@dataclass(frozen=True)
-class Data:
-    """x, y: all samples, float32. shape: of one sample. score: (outputs, targets) -> float, 1 is perfect. base: what
-    the best constant answer scores."""
-
-    x: Tensor
-    y: Tensor
-    score: Callable[[Tensor, Tensor], float]
-    base: float
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.x.shape[1:])
-
-
-def accuracy(p: Tensor, y: Tensor) -> float:
-    """Of (n, k) scores against one-hot targets, or of one probability against 0 and 1."""
-    right = p.argmax(-1) == y.argmax(-1) if y.shape[-1] > 1 else (p > 0.5) == (y > 0.5)
-    return right.float().mean().item()
-
-
-def accuracy_of_numbers(divisor: float) -> Callable[[Tensor, Tensor], float]:
-    """Targets are class numbers that were divided by `divisor`."""
-    return lambda p, y: (p.argmax(-1) == (y.reshape(-1) * divisor).round().long()).float().mean().item()
-
-
-def r_squared(y: Tensor) -> Callable[[Tensor, Tensor], float]:
-    """1 - mean squared error / variance of all of `y`; so the mean over batches is that of all samples."""
-    variance = y.var(0, correction=0)
-    return lambda p, t: (1.0 - ((p - t) ** 2 / variance).mean()).item()
-
-
-REGRESSION: dict[str, Callable[[], Pair]] = {
-    "weighted sum": weighted_sum,
-    "weighted sum, scaled": weighted_sum_scaled,
-    "fourth power": fourth_power,
-    "fourth power, scaled": fourth_power_scaled,
-    "noise targets": noise_targets,
-    "parabola": parabola,
-    "noisy line": noisy_line,
-    "2000 features": regression(1000, 2000, 3, informative=3, seed=42),
-    "2000 features, scaled targets": with_scaled_targets(regression(1000, 2000, 3, informative=3, seed=42)),
-    "18 features": regression(100, 18, seed=42),
-    "4 features": regression(1000, 4),
-    "8 features": regression(1000, 8, 4),
-    "8 features, scaled targets": with_scaled_targets(regression(1000, 8, 4)),
-    "10 features": regression(1000, 10, 3),
-}
-CLASSES: dict[str, Callable[[], Pair]] = {
-    "circles": circles,
-    "blobs": blobs,
-    "letter codes": letter_codes,
-    "letter codes, scaled": letter_codes_scaled,
-    "counties": counties,
-    "counties, scaled": counties_scaled,
-    "two squares": two_squares,
-    "xor": xor,
-    "equality": equality,
-    "ones and zeros": ones_and_zeros,
-    "iris": iris,
-    "iris, scaled": iris_scaled,
-    "half of iris": iris_half,
-    "iris, 105 rows": iris_seventy,
-    "one label": one_label,
-    "hidden image classes": hidden_image_classes,
-    "sequences": sequences,
-    "breast cancer": breast_cancer(),
-    "breast cancer, scaled": breast_cancer(standard=True),
-    "digits": digits(),
-    "digits, raw": digits(255.0),
-    "digit images": digits(shape=(1, 8, 8)),
-    "digit images, raw": digits(255.0, shape=(1, 8, 8)),
-    "digit images, scaled twice": digits(1 / 255.0, shape=(1, 8, 8)),
-    "digit images of 16": digits(shape=(1, 16, 16), zoom=2),
-}
-NUMBERS: dict[str, tuple[Callable[[], Pair], float]] = {
-    "digit images, labels / 255": (digits_labels(255.0), 255.0),
-    "digit images, labels": (digits_labels(1.0), 1.0),
-}
-
-
-@functools.cache
-def load(name: str) -> Data:
-    if name in NUMBERS:
-        make, divisor = NUMBERS[name]
-        x, y = (torch.tensor(a, dtype=torch.float32) for a in make())
-        return Data(x, y, accuracy_of_numbers(divisor), 0.1)
-    x, y = (torch.tensor(a, dtype=torch.float32) for a in (REGRESSION | CLASSES)[name]())
-    if name in REGRESSION:
-        return Data(x, y, r_squared(y), 0.0)
-    shares = y.mean(0) if y.shape[-1] > 1 else torch.stack([y.mean(), 1 - y.mean()])
-    return Data(x, y, accuracy, shares.max().item())

@@ -9,8 +9,9 @@ import torch
 
 import unstick
 
-from .data import load
-from .keras import LOSSES, Layers, Optimizer, build
+from .dataset import load
+from .keras import Layers, build
+from .training import LOSSES, Optimizer
 
 
 @dataclass(frozen=True)

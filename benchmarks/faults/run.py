@@ -30,7 +30,7 @@ from unstick.rules import find
 from unstick.trials.run import MOST_SUGGESTED
 
 from .catalogue import first_with_fix
-from .data import load
+from .dataset import load
 from .plain import fails, stored, verdict
 from .program import Fault, Program
 

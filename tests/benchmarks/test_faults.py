@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.faults import catalogue, keras, page, score, truth
+from benchmarks.faults import catalogue, keras, page, score, training, truth
 from benchmarks.faults.catalogue import CASES, LEFT_OUT
-from benchmarks.faults.data import load
+from benchmarks.faults.dataset import load
 from benchmarks.faults.program import Fault, Program
 from torch import Tensor, nn
 
@@ -30,26 +30,28 @@ RULE_IDS = frozenset(
 
 def test_crossentropy_of_a_softmax_is_that_of_its_logits() -> None:
     z, y = torch.randn(7, 4), torch.eye(4)[torch.randint(4, (7,))]
-    ours = keras.categorical_crossentropy(z.softmax(-1), y)
+    ours = training.categorical_crossentropy(z.softmax(-1), y)
     assert ours.item() == pytest.approx(nn.functional.cross_entropy(z, y).item(), abs=1e-5)
 
 
 def test_crossentropy_divides_scores_by_their_sum_and_clips() -> None:
     y = torch.tensor([[1.0, 0.0]])
-    assert keras.categorical_crossentropy(torch.tensor([[0.2, 0.6]]), y).item() == pytest.approx(-math.log(0.25))
-    assert keras.categorical_crossentropy(torch.tensor([[0.0, 1.0]]), y).item() == pytest.approx(-math.log(1e-7), 1e-4)
-    assert keras.categorical_crossentropy(torch.tensor([[0.0, 0.0]]), y).isnan()
+    assert training.categorical_crossentropy(torch.tensor([[0.2, 0.6]]), y).item() == pytest.approx(-math.log(0.25))
+    assert training.categorical_crossentropy(torch.tensor([[0.0, 1.0]]), y).item() == pytest.approx(
+        -math.log(1e-7), 1e-4
+    )
+    assert training.categorical_crossentropy(torch.tensor([[0.0, 0.0]]), y).isnan()
 
 
 def test_binary_crossentropy_clips() -> None:
     p, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[1.0], [1.0]])
-    assert keras.binary_crossentropy(p, y).item() == pytest.approx(-math.log(2e-7) / 2, rel=1e-3)
+    assert training.binary_crossentropy(p, y).item() == pytest.approx(-math.log(2e-7) / 2, rel=1e-3)
 
 
 def test_softmax_over_one_unit_has_no_gradient() -> None:
     net = keras.build(keras.dense(3, "relu") + keras.dense(1, "softmax"), (2,))
     out = net(torch.randn(5, 2))
-    keras.binary_crossentropy(out, torch.zeros(5, 1)).backward()
+    training.binary_crossentropy(out, torch.zeros(5, 1)).backward()
     assert bool((out == 1).all())
     assert all(bool((p.grad == 0).all()) for p in net.parameters() if p.grad is not None)
 
@@ -104,7 +106,7 @@ def test_lstm_starts_as_in_keras() -> None:
 
 def test_l2_is_the_gradient_of_a_penalty() -> None:
     weight, bias = nn.Parameter(torch.tensor([[2.0]])), nn.Parameter(torch.tensor([3.0]))
-    optimizer = keras.sgd(1.0, l2=0.1)([weight, bias])
+    optimizer = training.sgd(1.0, l2=0.1)([weight, bias])
     weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
     optimizer.step()
     assert weight.item() == pytest.approx(2.0 - 2 * 0.1 * 2.0)
@@ -113,14 +115,14 @@ def test_l2_is_the_gradient_of_a_penalty() -> None:
 
 def test_l2_can_leave_the_last_kernel_out() -> None:
     net = keras.build(keras.dense(2) + keras.dense(2), (2,))
-    groups = keras.adam(l2=0.5, l2_but_last=True)(list(net.parameters())).param_groups
+    groups = training.adam(l2=0.5, l2_but_last=True)(list(net.parameters())).param_groups
     decayed = [p for g in groups if g["weight_decay"] for p in g["params"]]
     assert [p is net[0].weight for p in decayed] == [True]
 
 
 def test_nesterov_steps_are_those_of_keras() -> None:
     w = nn.Parameter(torch.tensor([1.0]))
-    optimizer = keras.sgd(0.1, 0.9, True)([w])
+    optimizer = training.nesterov(0.1)([w])
     velocity, expected = 0.0, 1.0
     for _ in range(3):
         w.grad = 2 * w.detach()
@@ -149,7 +151,7 @@ def test_each_program_makes_one_step_and_has_outputs_for_its_targets(case: Fault
         out = net(data.x[:4])
         if program.loss != "whole_number_crossentropy":
             assert out.shape == data.y[:4].shape
-        loss = keras.LOSSES[program.loss](out, data.y[:4])
+        loss = training.LOSSES[program.loss](out, data.y[:4])
         loss.backward()
         program.optimizer(list(net.parameters())).step()
         assert data.score(out, data.y[:4]) <= 1.0
@@ -214,7 +216,7 @@ def _run(*rules: str, fails: bool = True, severity: str = "error") -> dict[str, 
 @pytest.fixture
 def sick() -> Fault:
     layers = keras.dense(2, "sigmoid")
-    program = Program("xor", layers, "mse", keras.adam(), 4)
+    program = Program("xor", layers, "mse", training.adam(), 4)
     return Fault("X", "family", "owner/repository: path", "A", ("vanishing_gradient", "undertrained"), program)
 
 
