@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from . import truth
 from .catalogue import CASES, LEFT_OUT
+from .measured import MEASURED
 from .program import Fault
 from .score import (
     FAULT_COLUMNS,
@@ -139,11 +140,20 @@ def _case(case: Fault, result: Result) -> str:
         f"**{case.id}** ({case.family}, grade {case.grade}, {case.half})  ",
         f"Published: {', '.join(case.labels)}; in rules: {causes}.  ",
         f"Said: {'; or '.join(sorted(said))}.  ",
-        f"Wrong: {', '.join(_what(case, result))}.",
-        *([f"  \n{case.note}"] if case.note else []),
+        f"Wrong: {', '.join(_what(case, result))}.  ",
+        " ".join(filter(None, (_outcome(runs[0]), MEASURED.get(case.id), case.note))),
         "",
     ]
     return "\n".join(lines)
+
+
+def _outcome(run: Result) -> str:
+    """How the run ended, in a sentence."""
+    if run["diverged"] is not None:
+        return f"Measured: NaN or infinity at step {run['diverged']}."
+    ignores = "; the outputs do not depend on the inputs" if run["uses_input"] is False else ""
+    constant = "" if run["constant"] is None else f", a constant answer has {run['constant']:.4g}"
+    return f"Measured: after {run['steps']} steps the loss is {run['final']:.4g}{constant}{ignores}."
 
 
 def _what(case: Fault, result: Result) -> list[str]:

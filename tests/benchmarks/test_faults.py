@@ -13,6 +13,7 @@ import torch
 from benchmarks.faults import catalogue, keras, page, score, training, truth
 from benchmarks.faults.catalogue import CASES, LEFT_OUT
 from benchmarks.faults.dataset import load
+from benchmarks.faults.measured import MEASURED
 from benchmarks.faults.program import Fault, Program
 from torch import Tensor, nn
 
@@ -184,6 +185,11 @@ def _constants(y: Tensor) -> list[Tensor]:
     return [y.mean(0).expand_as(y), torch.zeros_like(y), torch.ones_like(y)]
 
 
+def test_only_programs_of_the_tune_half_were_looked_into() -> None:
+    assert {case.half for case in CASES if case.id in MEASURED} == {"tune"}
+    assert set(MEASURED) <= {case.id for case in CASES}
+
+
 # -- the mapping -------------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +216,8 @@ def _finding(rule: str, severity: str = "error") -> dict[str, Any]:
 
 
 def _run(*rules: str, fails: bool = True, severity: str = "error") -> dict[str, Any]:
-    return {"seed": 0, "fails": fails, "findings": [_finding(rule, severity) for rule in rules]}
+    ending = {"diverged": None, "uses_input": False, "constant": 0.5, "steps": 300, "final": 0.6}
+    return {"seed": 0, "fails": fails, "findings": [_finding(rule, severity) for rule in rules], **ending}
 
 
 @pytest.fixture
@@ -274,4 +281,5 @@ def test_page_tells_each_failure(monkeypatch: pytest.MonkeyPatch, sick: Fault) -
     text = page.page({"X": json.loads(json.dumps(result))})
     assert "**X**" in text
     assert "not detected, the cause is not named first, nor among three" in text
+    assert "after 300 steps the loss is 0.6, a constant answer has 0.5; the outputs do not depend" in text
     assert "| X, repaired | 0 | `dead-units` (error) | dead-units \\| said |" in text
