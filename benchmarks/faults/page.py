@@ -24,6 +24,7 @@ from .score import (
     repaired,
     survives,
     telling,
+    tried,
 )
 
 Pair = tuple[Fault, Result]
@@ -97,6 +98,7 @@ def fault_table(faulty: Sequence[Pair]) -> str:
     groups += [
         ("*grades A and B*", [p for p in faulty if p[0].grade in "AB"]),
         ("*published data only*", [p for p in faulty if not p[0].substitute]),
+        ("*each program once*", list({c.program.key: (c, r) for c, r in reversed(faulty)}.values())),
         ("**all**", list(faulty)),
     ]
     rows = [(name, len(pairs), *(count(pairs, holds) for holds in FAULT_COLUMNS.values())) for name, pairs in groups]
@@ -165,12 +167,10 @@ def _what(case: Fault, result: Result) -> list[str]:
         wrong.append("the cause is not named first" + (", though among three" if three else ", nor among three"))
     if repaired(result, "proposed") is False:
         trials = result["trials"]
-        tried = "; ".join(
-            f"{t['remedy']} {_number(t['score'])}" for t in trials["tried"] if t["remedy"] in trials["proposed"]
-        )
+        said = "; ".join(f"{t['remedy']} {_number(t['score'])}" for t in tried(trials, "proposed"))
         wrong.append(
             f"no proposal repairs it (unchanged {_number(trials['unchanged'])}, fix {_number(trials['level'])}; "
-            f"{tried or 'nothing proposed'})"
+            f"{said or 'nothing proposed'})"
         )
     return wrong
 

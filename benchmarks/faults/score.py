@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from unstick.remedies import parse
+
 from . import truth
 from .catalogue import first_with_fix
 from .program import Fault
@@ -84,6 +86,12 @@ def has_cause(case: Fault) -> bool:
     return bool(truth.first(case))
 
 
+def tried(trials: Result, which: str) -> list[Result]:
+    """The trials of the proposed or of the published remedies, which may be written in another way than reported."""
+    names = {str(parse(text)) for text in trials[which]}
+    return [t for t in trials["tried"] if t["remedy"] in names]
+
+
 def repaired(result: Result, which: str) -> bool | None:
     """Whether a remedy of `which` ("proposed", "published") comes near the fix; None where nothing can be said.
 
@@ -95,7 +103,7 @@ def repaired(result: Result, which: str) -> bool | None:
     goal = trials["unchanged"] + NEAR * (trials["level"] - trials["unchanged"])
     if which == "published" and not trials["published"]:
         return None
-    reached = [t["score"] is not None and t["score"] >= goal for t in trials["tried"] if t["remedy"] in trials[which]]
+    reached = [t["score"] is not None and t["score"] >= goal for t in tried(trials, which)]
     if not any(reached) and not trials["whole"]:
         return None
     return any(reached)

@@ -255,11 +255,16 @@ def test_repaired_is_nine_tenths_of_the_way(reached: float | None, expected: boo
         "unchanged": 0.1,
         "level": 0.95,
         "whole": True,
-        "proposed": ["relu"],
+        "proposed": ["relu", "clip(1.0)"],
         "published": [],
-        "tried": [{"remedy": "relu", "score": reached}, {"remedy": "selu", "score": 1.0}],
+        "tried": [
+            {"remedy": "relu", "score": reached},
+            {"remedy": "selu", "score": 1.0},
+            {"remedy": "clip(1)", "score": 0.1},
+        ],
     }
     assert score.repaired({"trials": trials}, "proposed") is expected
+    assert [t["remedy"] for t in score.tried(trials, "proposed")] == ["relu", "clip(1)"]
     assert score.repaired({"trials": trials}, "published") is None
     assert score.repaired({"trials": {**trials, "level": 0.12}}, "proposed") is None
     assert score.repaired({"trials": {**trials, "whole": False}}, "proposed") is (True if expected else None)
