@@ -90,6 +90,8 @@ def verdict(case: Fault, found: dict[str, Any], base: float) -> str:
         return "fails"
     if count:
         return "fails for some seeds"
+    if found["fixed"] is None:
+        return "learns"
     return (
         "learns as well as its fix"
         if fmean(map(value, found["scores"])) > top - GAP
