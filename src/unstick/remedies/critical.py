@@ -10,7 +10,7 @@ A layer that reads φ(h), h normal with variance q, multiplies the squared gradi
 - *The variance q*: where the gradient keeps its norm, and what is read is centred, q falls by Var φ / E[φ'²] <= q in a
   layer (Poincaré's inequality), and angles between samples that are alike grow by the root of the inverse. Over all
   layers that makes q_1/q_L, the slope of the whole network's correlation map. It is held to 1.5, as in deep kernel
-  shaping (Martens et al. 2021, arXiv:2110.01765, section 4.3), by starting with a small enough q_1: about 0.7/√L for
+  shaping (Martens et al. 2021, arXiv:2110.01765), by starting with a small enough q_1: about 0.7/√L for
   tanh. So the deeper a network, the more nearly linear it starts. A sample that is larger than others has another
   mean E[φ] than the biases take away, and with a bent φ like GELU it can run away: its variance may not grow by more
   than the same factor.
