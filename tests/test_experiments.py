@@ -138,6 +138,16 @@ def test_what_an_experiment_shows_is_what_is_tried() -> None:
     assert report.recommended == "lr(x1000)"
 
 
+def test_an_interrupt_keeps_what_was_seen_before() -> None:
+    def interrupt(what: str, done: int, total: int) -> None:
+        if what == "finding the cause":
+            raise KeyboardInterrupt
+
+    report = diagnose(cases.dead_units(), steps=120, progress=interrupt)
+    assert report.interrupted
+    assert report.findings[0].rule == "dead-units"
+
+
 @pytest.mark.parametrize("build", [too_slow, no_signal, cases.kaylee_like])
 def test_the_report_tells_what_was_tried(build: Callable[[], Case]) -> None:
     report = diagnosed(build)

@@ -162,6 +162,42 @@ def test_the_promise_of_a_gradient_that_the_optimizer_overwrote_is_not_known() -
     assert all(change is not None and predicted is None for change, predicted in changes(Growing, 1.0, clipped=True))
 
 
+class Complex(nn.Module):
+    """Complex parameters with two axes, one and none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(5, 2, dtype=torch.cfloat))
+        self.shift = nn.Parameter(torch.randn(2, dtype=torch.cfloat))
+        self.turn = nn.Parameter(torch.tensor(1 + 1j))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return ((x.cfloat() @ self.weight + self.shift).conj() * self.turn).real
+
+
+def test_steps_of_complex_parameters_are_measured_as_pairs_of_real_ones() -> None:
+    case = Case(Complex, (X, X[:, :2]), F.mse_loss, optimizer=lambda ps: torch.optim.SGD(ps, lr=0.2))
+    trace = observe(case, steps=1).traces[0]
+    for p in trace.parameters:
+        assert p.gradient
+        assert p.step == pytest.approx(0.2 * p.gradient, rel=1e-4)
+        assert p.resolution == torch.finfo(torch.float32).eps
+    assert trace.predicted == pytest.approx(-0.2 * sum((p.gradient or 0.0) ** 2 for p in trace.parameters), rel=1e-4)
+    assert "matmul: complex numbers are not measured" in trace.uncovered
+
+
+@pytest.mark.parametrize(("size", "batches"), [(1, 128), (5, 26), (8, 16), (40, 16)])
+def test_tiny_batches_are_evaluated_on_more_of_them(size: int, batches: int) -> None:
+    met: list[int] = []
+
+    def metric(outputs: torch.Tensor, targets: torch.Tensor) -> float:
+        met.append(len(targets))
+        return 0.0
+
+    observe(Case(net, (X, Y), F.cross_entropy, batch_size=size, metric=metric), steps=1)
+    assert met == [size] * (1 + batches)  # once before the run, to see that it works
+
+
 def test_progress_is_told_after_each_step() -> None:
     told: list[tuple[str, int, int]] = []
     observe(Case(net, (X, Y), F.cross_entropy), steps=5, progress=lambda *state: told.append(state))

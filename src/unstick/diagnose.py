@@ -42,8 +42,11 @@ def diagnose(
     )
     if failed(observation) and not observation.interrupted:
         deadline = started + (BUDGET if budget is None else budget)
-        tried = experiment(case, observation, device=device, deadline=deadline, progress=progress)
-        observation = replace(observation, experiments=tried)
+        try:
+            tried = experiment(case, observation, device=device, deadline=deadline, progress=progress)
+            observation = replace(observation, experiments=tried)
+        except KeyboardInterrupt:
+            observation = replace(observation, interrupted=True)
     return Diagnosis(observation, find(observation), time.perf_counter() - started)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import check_finite
+from .batches import check_finite, tensors
 from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
 from .observation import Observation, Optimizer, Progress, doubtful
@@ -27,6 +27,9 @@ from .trace.types import ParameterStep, Trace
 STEPS = 300
 BUDGET = 120.0  # seconds
 EVALUATION_BATCHES = 16
+EVALUATION_SAMPLES = 128
+"""At the least. The best constant is fitted to them, and k numbers fitted to n samples gain about k / 2n in
+log-likelihood by chance (Akaike 1974): for 10 classes, a seventh of the loss at 16 samples, and 2 % at 128."""
 ANATOMY_BATCHES = 4
 EVALUATION_SEED = 1_000_003  # added to the seed: evaluation batches are drawn apart from the training batches
 REMEDY_SEED = 2_000_003
@@ -94,7 +97,7 @@ class _Run:
         self._streams: list[Iterator[Any]] = []
         self.setup = case.fresh(seed, device)
         self._device = device if device is not None else _device_of(self.setup.model)
-        held = self._batches(case, seed + EVALUATION_SEED, EVALUATION_BATCHES)
+        held = self._held(case, seed + EVALUATION_SEED)
         check_finite(held[0], 0)
         check_runs(self.setup, held[0])
         if remedy is not None:
@@ -105,16 +108,21 @@ class _Run:
         self._recorder = Recorder(self.setup.model)
         self.optimizer = self.setup.make_optimizer(self._weights)
         self.settings = _settings(self.optimizer)
-        self._held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        given = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self._optimised = {i for i, p in enumerate(self._weights) if id(p) in given}
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
         self._training = case.stream(seed, self._device)
         self._streams.append(self._training)
 
-    def _batches(self, case: Case, seed: int, count: int) -> list[Any]:
+    def _held(self, case: Case, seed: int) -> list[Any]:
+        """Batches to evaluate on; more of them where they are tiny."""
         source = case.stream(seed, self._device)
         try:
-            return list(islice(source, count))
+            first = next(source)
+            samples = min((t.numel() for t in tensors(first) if t.numel()), default=EVALUATION_SAMPLES)
+            count = max(EVALUATION_BATCHES, math.ceil(EVALUATION_SAMPLES / samples))
+            return [first, *islice(source, count - 1)]
         finally:
             source.close()  # type: ignore[attr-defined]
 
@@ -196,13 +204,13 @@ class _Run:
         moves = {i: move(row) for i, row in numbers.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
         steps = (
-            _parameter_step(p, name, moves.get(i), name in matrices, id(p) in self._held)
+            _parameter_step(p, name, moves.get(i), name in matrices, i in self._optimised)
             for i, (name, p) in enumerate(self._parameters)
         )
         trace = replace(trace, parameters=tuple(steps))
         if not doubtful(trace):
             return trace
-        promised = sum(m.product for m in moves.values())
+        promised = meter.promised()
         after = self._loss_again(batch, before_forward)
         return replace(trace, change=after - trace.loss, predicted=None if math.isnan(promised) else promised)
 
@@ -246,7 +254,7 @@ def _settings(optimizer: torch.optim.Optimizer) -> Optimizer:
 
 @functools.cache
 def _resolution(dtype: torch.dtype) -> float:
-    return torch.finfo(dtype).eps if dtype.is_floating_point else 0.0
+    return torch.finfo(dtype).eps if dtype.is_floating_point or dtype.is_complex else 0.0
 
 
 def _clear(parameters: Iterable[nn.Parameter]) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import cases
+from unstick.case import Case
 from unstick.diagnose import Diagnosis, diagnose
 from unstick.rules import RULES, Severity
 
@@ -61,6 +66,22 @@ def test_a_ruinous_rate_needs_no_long_look(steps: int) -> None:
     assert diagnosed("rate_too_high", steps).findings[0].rule == "learning-rate-too-high"
 
 
+def test_steps_that_half_precision_swallows() -> None:
+    x, y = cases.digits()
+    case = Case(
+        lambda: cases.dense(2, nn.ReLU, nn.init.kaiming_normal_).bfloat16(),
+        (x.bfloat16(), y),
+        F.cross_entropy,
+        optimizer=cases.adam(1e-8),
+    )
+    assert diagnose(case, steps=1).findings[0].rule == "learning-rate-too-low"
+
+
+def test_one_sample_a_batch_hides_no_vanished_gradient() -> None:
+    case = dataclasses.replace(cases.kaylee_like(), batch_size=1)
+    assert diagnose(case, steps=3).findings[0].rule == "vanishing-gradient"
+
+
 def test_the_mechanism_of_a_vanishing_gradient_is_named() -> None:
     by_sigmoid = {f.rule: f for f in diagnosed("kaylee_like").findings}["vanishing-gradient"]
     assert by_sigmoid.cause == "activation"
@@ -83,6 +104,34 @@ def test_non_finite_is_a_finding_and_says_since_when() -> None:
     assert found.cause == "learning-rate-too-high"
     assert found.since is not None
     assert found.since <= 3
+
+
+class Overflowing(nn.Module):
+    """A sigmoid written by hand: its value is right where exp is infinite, and its gradient is 0 * infinity."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 1 / (1 + torch.exp(-200 * x))
+
+
+def test_an_infinity_that_spoils_only_the_gradient() -> None:
+    case = cases.digits_case(lambda: nn.Sequential(nn.Linear(64, 32), Overflowing(), nn.Linear(32, 10)), "overflow")
+    found = {f.rule: f for f in diagnose(case, steps=1).findings}["non-finite"]
+    assert found.since == 0
+    assert found.module == "1"
+
+
+def test_an_infinity_on_purpose_is_not_taken_for_the_origin() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.head = nn.Linear(8, 8), nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores = self.mix(x.view(-1, 8, 8)).masked_fill(torch.ones(8, 8).triu(1).bool(), -torch.inf)
+            return torch.log(self.head(scores.softmax(-1).flatten(1)))
+
+    found = {f.rule: f for f in diagnose(cases.digits_case(Masked, "log"), steps=3).findings}["non-finite"]
+    assert "first in log" in found.summary
 
 
 def test_saturation_by_unscaled_inputs_is_a_symptom() -> None:

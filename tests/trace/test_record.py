@@ -207,6 +207,12 @@ def test_a_custom_function_is_listed_and_walked_through() -> None:
     assert [op.name for op in trace.hidden] == ["linear", "linear"]
 
 
+def test_a_complex_signal_is_listed_and_walked_through() -> None:
+    trace = traced(lambda: Called(lambda x: torch.fft.irfft(torch.fft.rfft(x), x.shape[-1])))
+    assert trace.uncovered == ("fft_rfft: complex numbers are not measured",)
+    assert [op.name for op in trace.hidden] == ["linear", "fft_irfft", "linear", "fft_irfft"]
+
+
 def test_a_line_of_source_is_named_for_modules_and_calls() -> None:
     trace = traced(lambda: Called(torch.tanh))
     linear, tanh = trace.operations[:2]

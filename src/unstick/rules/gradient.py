@@ -66,9 +66,9 @@ class VanishingGradient(Rule):
     """The gradient loses many decades between the last hidden operation and the first.
 
     A small gradient alone is no trouble: Adam rescales it, and a network that has converged has small gradients as
-    well. So the rule also asks what comes of it: weights that the optimizer's real steps leave unchanged in the last
-    digit, or a run of a hundred steps and more that does not leave the constant predictor. The loss of decades is
-    then attributed, operation by operation, and the kind of operation that lost most is the cause.
+    well. So the rule also asks what comes of it: weights that the optimizer's real steps leave where they are, or a
+    run of a hundred steps and more that does not leave the constant predictor. The loss of decades is then attributed,
+    operation by operation, and the kind of operation that lost most is the cause.
 
     Hochreiter 1991; Bengio, Simard and Frasconi 1994; Glorot and Bengio 2010.
     """
@@ -93,7 +93,8 @@ class VanishingGradient(Rule):
             f"{a.parts[culprit]:.1f} of them in {_what(trace, culprit)}" if culprit != "other" else "not in one kind"
         )
         consequence = (
-            f"{len(still)} of {len(weights)} weight matrices get steps too small to change the stored numbers"
+            f"{len(still)} of {len(weights)} weight matrices stand still: a step changes them by at most "
+            f"{max(p.relative for _, p in still):.0e} of their size"
             if still
             else f"after {seen.learning.steps} steps the loss is no better than that of a constant output"
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..observation import Observation
 from .base import Finding, Rule, Severity
-from .measures import failed
+from .measures import SEVERAL, failed
 
 LARGE_RMS = 10.0
 SMALL_SPREAD = 0.01
@@ -36,7 +36,7 @@ class UnscaledInputs(Rule):
             what = f"have a root mean square of {signal.rms:.3g}"
         elif signal.spread <= SMALL_SPREAD and signal.rms > 0:
             what = f"differ between samples by only {signal.spread:.2g}"
-        elif signal.smallest > 0 and signal.largest / signal.smallest >= UNEVEN:
+        elif signal.shape[0] >= SEVERAL and signal.smallest > 0 and signal.largest / signal.smallest >= UNEVEN:
             what = f"have features with standard deviations from {signal.smallest:.2g} to {signal.largest:.2g}"
         else:
             return

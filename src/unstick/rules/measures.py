@@ -14,6 +14,19 @@ ENOUGH_STEPS = 100
 """Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
 every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
 
+ENOUGH_SAMPLES = 1000
+"""Fewer samples cannot show it either, in however many steps: below the critical batch size, progress is made by the
+sample and not by the step (McCandlish et al. 2018; Shallue et al. 2019)."""
+
+SEVERAL = 6
+"""Fewer samples say nothing of how samples differ. A unit that is off for half of them is off for all of six once in 64
+times, and the standard deviation of six normal numbers is a hundredth of the true one less than once in a billion."""
+
+HOPELESS = 1e-7
+"""At a relative step of 1e-7 a weight needs a hundred thousand steps to change by 1 %, when all point the same way.
+
+Steps are measured in the stored weights, so what rounding swallows, in whichever precision, is not in them."""
+
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
 
@@ -22,7 +35,25 @@ def failed(seen: Observation) -> bool:
     """The run was long enough to show learning, or broke down, and there was none: not even a beginning."""
     if seen.learning.learns or seen.learning.begun:
         return False
-    return seen.learning.steps >= ENOUGH_STEPS or seen.diverged is not None
+    return long_enough(seen) or seen.diverged is not None
+
+
+def long_enough(seen: Observation) -> bool:
+    """Whether the run could have shown learning."""
+    steps = seen.learning.steps
+    return steps >= ENOUGH_STEPS and steps * predictions(seen.traces[-1]) >= ENOUGH_SAMPLES
+
+
+def predictions(trace: Trace) -> float:
+    """How many predictions the batch asked for: the samples, or their positions, that the last weights were applied to.
+
+    One text is as many samples as it has words to predict. Infinite where no weighted operation was seen.
+    """
+    shapes = [(op.shape, op.unit_axis) for op in trace.operations if op.kind == "weights" and op.shape]
+    if not shapes:
+        return math.inf
+    shape, axis = shapes[-1]
+    return math.prod(shape) / shape[axis] if len(shape) > 1 else shape[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +101,8 @@ def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
 
 
 def stuck(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
-    """Weighted operations on the trunk whose stored weights the optimizer's step does not change.
-
-    A relative step below the machine epsilon of the dtype is lost when it is added.
-    """
-    return [(op, p) for op, p in weight_steps(trace) if p.gradient is not None and p.relative < p.resolution]
+    """Weighted operations on the trunk whose weights get a gradient, and from the optimizer a step as good as none."""
+    return [(op, p) for op, p in weight_steps(trace) if p.gradient is not None and p.relative < HOPELESS]
 
 
 def activations(trace: Trace, names: Iterable[str]) -> list[Operation]:

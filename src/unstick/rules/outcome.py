@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
-from .measures import ENOUGH_STEPS, failed
+from .measures import failed, long_enough
 
 
 class NonFinite(Rule):
-    """A loss, an activation or a gradient that is NaN or infinite, and the first operation that made one."""
+    """A loss, or the gradient of a parameter, that is NaN or infinite, and the operation that it began in.
+
+    Only where it reaches what is trained: attention masks of minus infinity are there to be swallowed by a softmax,
+    and rows that are masked as a whole are put right by `nan_to_num`.
+    """
 
     id = "non-finite"
-    title = "NaN or infinity in the loss, the signal or the gradient"
+    title = "NaN or infinity in the loss or the gradient"
     reading = "Goodfellow, Bengio and Courville 2016, Deep Learning, section 4.1"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        trace = next((t for t in seen.traces if _first_bad(t) is not None), None)
+        trace = next((t for t in seen.traces if _bad(t)), None)
         if trace is None and seen.diverged is None:
             return
-        at = _first_bad(trace) if trace is not None else None
+        at = _origin(trace) if trace is not None else None
         step = seen.diverged if trace is None else trace.step
         where = f"first in {at.label}" if at is not None else "in the loss"
         yield Finding(
@@ -38,13 +43,31 @@ class NonFinite(Rule):
         )
 
 
-def _first_bad(trace: Trace) -> Operation | None:
-    """The first operation whose output holds NaN or infinity; else the last whose gradient does."""
-    measured = [op for op in trace.operations if op.shape]
-    forward = next((op for op in measured if not op.forward.finite), None)
-    if forward is not None:
-        return forward
-    return next((op for op in reversed(measured) if op.backward is not None and not op.backward.finite), None)
+def _bad(trace: Trace) -> bool:
+    """Whether NaN or infinity has reached the loss, or a gradient that the optimizer is given."""
+    gradients = (p.gradient for p in trace.parameters if p.gradient is not None)
+    return not (math.isfinite(trace.loss) and all(map(math.isfinite, gradients)))
+
+
+def _origin(trace: Trace) -> Operation | None:
+    """The first operation whose NaN or infinity lives on up to the loss; else the last whose gradient is not finite."""
+    if not math.isfinite(trace.loss):
+        lasting = _lasting(trace.operations)
+        return next((op for op in trace.operations if op.shape and op.index in lasting), None)
+    back = reversed([op for op in trace.operations if op.shape])
+    return next((op for op in back if op.backward is not None and not op.backward.finite), None)
+
+
+def _lasting(operations: Sequence[Operation]) -> frozenset[int]:
+    """Operations with NaN or infinity in their output and in that of a reader, of its reader, and so on to the loss."""
+    read = {parent for op in operations for parent in op.parents}
+    handed_on = {op.index for op in operations if op.index not in read and op.backward is not None}
+    found: set[int] = set()
+    for op in reversed(operations):
+        if op.index in handed_on and not op.forward.finite:
+            found.add(op.index)
+            handed_on.update(op.parents)
+    return frozenset(found)
 
 
 class NotLearning(Rule):
@@ -60,7 +83,7 @@ class NotLearning(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         learning = seen.learning
-        if not failed(seen) or learning.steps < ENOUGH_STEPS:
+        if learning.learns or not long_enough(seen):
             return
         cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
         reference = (

@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import ONE_SIDED, TWO_SIDED, activations, failed, first_difference, fitting_init, span
+from .measures import ONE_SIDED, SEVERAL, TWO_SIDED, activations, failed, first_difference, fitting_init, span
 
 FLAT_EVERYWHERE = 0.9  # of one layer's entries
 FLAT_TYPICAL = 0.5  # of the median layer's
@@ -89,7 +89,9 @@ class DeadUnits(Rule):
             return
         worst = max(found, key=lambda op: op.forward.dead or 0.0)
         share = worst.forward.dead or 0.0
-        if not failed(seen) and not all(any(op.forward.dead == 1.0 for op in _dead(t)) for t in seen.traces):
+        always = all(any(op.forward.dead == 1.0 for op in _dead(t)) for t in seen.traces)
+        samples = worst.shape[0] * (len(seen.traces) if always else 1)
+        if samples < SEVERAL or not (failed(seen) or always):
             return
         yield Finding(
             self.id,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import failed
+from .measures import HOPELESS, failed
 
 SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
@@ -80,15 +80,12 @@ class LearningRateTooLow(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if seen.learning.learns or any(f.rule in ("weights-too-small", "symmetric-weights") for f in earlier):
             return
-        trace = seen.traces[-1]
-        sizes = [p.relative for p in trace.parameters if p.trainable and p.gradient and len(p.shape) > 1]
+        parameters = (p for t in seen.traces for p in t.parameters)
+        sizes = [p.relative for p in parameters if p.trainable and p.gradient and len(p.shape) > 1]
         if not sizes:
             return
         largest = max(sizes)
-        frozen = all(
-            p.relative < p.resolution for p in trace.parameters if p.trainable and p.gradient and len(p.shape) > 1
-        )
-        if not (frozen or (failed(seen) and largest < SMALL)):
+        if not (largest < HOPELESS or (failed(seen) and largest < SMALL)):
             yield from _by_sweep(self, seen, "low", lambda factor: factor > 1)
             return
         yield Finding(

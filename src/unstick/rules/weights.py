@@ -66,7 +66,7 @@ class WeightsTooLarge(Rule):
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
         gained = -state.lost.parts["weights"]
         factor = 10 ** (gained / max(1, len(weighted)))
-        peak = max((op.forward.peak for op in trace.hidden), default=0.0)
+        peak = max((op.forward.peak for op in trace.hidden if op.forward.finite), default=0.0)
         yield Finding(
             self.id,
             Severity.ERROR,

@@ -142,7 +142,7 @@ class Recorder(TorchFunctionMode):
         value = args[0] if called.raw == "__setitem__" else out
         outputs = (value,) if isinstance(value, Tensor) else () if called.silent else tuple(tensors_in((value,), {}))
         if outputs:
-            node = self._made(outputs, signal)
+            node = self._made(called, outputs, signal)
             if node is not None and not called.hidden:
                 self._add(called, inputs, outputs[0], node, parents, own, site)
         return out
@@ -171,7 +171,7 @@ class Recorder(TorchFunctionMode):
                     self._uncovered[what] = None
         return signal, tuple(parents), first_own
 
-    def _made(self, outputs: tuple[Tensor, ...], signal: bool) -> Any:
+    def _made(self, called: Function, outputs: tuple[Tensor, ...], signal: bool) -> Any:
         """Keep track of where outputs come from; the node of the first if it carries the signal and gets a gradient."""
         for t in outputs:
             if (node := t.grad_fn) is not None:
@@ -183,6 +183,8 @@ class Recorder(TorchFunctionMode):
             return None
         self._static.pop(id(value), None)
         node = value.grad_fn
+        if value.is_complex() and node is not None and not called.hidden:
+            self._uncovered[f"{called.name}: complex numbers are not measured"] = None
         # A node that is known already: a function gave back what it was given.
         return node if node not in self._nodes and value.is_floating_point() else None
 

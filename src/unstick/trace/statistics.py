@@ -190,21 +190,19 @@ def _backward(stack: Tensor) -> Tensor:
 
 
 class Move(NamedTuple):
-    """What a step did to a parameter: ‖w‖ before it, ‖g‖, ‖Δw‖ and g·Δw (NaN where the optimizer changed g itself).
-
-    apart: how far the first entries of the first two rows of w lie apart; infinite where there are no two rows.
-    """
+    """What a step did to a parameter: ‖w‖ before it, ‖g‖ and ‖Δw‖. one, other: the first entries of the first two rows
+    of w; NaN where there are no two rows."""
 
     weight: float
     gradient: float
     step: float
-    product: float
-    apart: float
+    one: float = math.nan
+    other: float = math.nan
 
     @property
     def perhaps_alike(self) -> bool:
         """Whether `rows_alike` could be true, which costs more to find out."""
-        return self.apart <= ALIKE * self.weight
+        return abs(self.one - self.other) <= ALIKE * self.weight
 
 
 def move(numbers: Sequence[float]) -> Move:
@@ -246,8 +244,8 @@ class StepMeter:
             self._parts = [self._before(number, part) for number, part in enumerate(parts)]
 
     def _before(self, number: int, indices: list[int]) -> _Part:
-        weights = self._workspace.stack([self._parameters[i] for i in indices], ("weights", number))
-        live = [_dense(self._parameters[i].grad) for i in indices]
+        weights = self._workspace.stack([_real(self._parameters[i]) for i in indices], ("weights", number))
+        live = [_real(_dense(self._parameters[i].grad)) for i in indices]
         gradients = self._workspace.joined(live, ("gradients", number))
         return _Part(indices, weights, gradients, _norm(gradients), live[0]._version)
 
@@ -256,15 +254,23 @@ class StepMeter:
         with torch.no_grad():
             return [(part.indices, self._after(part)) for part in self._parts]
 
+    def promised(self) -> float:
+        """After the step: g·Δw over all parameters, by which the loss should change to first order. NaN where the
+        optimizer has changed g itself, by clipping it, say."""
+        if any(len(part.indices) == 1 and part.gradients._version != part.version for part in self._parts):
+            return math.nan
+        with torch.no_grad():
+            return sum(self._step(part).mul_(part.gradients).sum().item() for part in self._parts)
+
     def _after(self, part: _Part) -> Tensor:
-        after = self._workspace.joined([self._parameters[i] for i in part.indices], "after")
-        step = torch.sub(after, part.weights, out=self._workspace.empty(len(after), after[0], "step"))
-        length = _norm(step)
-        if len(after) == 1 and part.gradients._version != part.version:  # overwritten, by clipping it, say
-            product = torch.full_like(length, math.nan)
-        else:
-            product = step.mul_(part.gradients).view(len(after), -1).sum(1)
-        return torch.stack([_norm(part.weights), part.norm, length, product, _apart(part.weights)], 1)
+        table = torch.stack([_norm(part.weights), part.norm, _norm(self._step(part))], 1)
+        if part.weights.dim() < 3 or part.weights.shape[1] < 2:
+            return table
+        return torch.cat([table, part.weights.flatten(2)[:, :2, 0]], 1)
+
+    def _step(self, part: _Part) -> Tensor:
+        after = self._workspace.joined([_real(self._parameters[i]) for i in part.indices], "after")
+        return torch.sub(after, part.weights, out=self._workspace.empty(len(after), after[0], "step"))
 
 
 def _dense(gradient: Tensor | None) -> Tensor:
@@ -272,11 +278,10 @@ def _dense(gradient: Tensor | None) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
 
 
-def _apart(stack: Tensor) -> Tensor:
-    if stack.dim() < 3 or stack.shape[1] < 2:
-        return stack.new_full((len(stack),), math.inf)
-    column = stack.flatten(2)[:, :2, 0]
-    return (column[:, 0] - column[:, 1]).abs()
+def _real(t: Tensor) -> Tensor:
+    """Complex numbers as pairs of real ones along the last axis, (..., n) -> (..., 2 n), in the same memory: norms stay
+    what they are, and the product of a gradient and a step is the change of the loss."""
+    return torch.view_as_real(t.resolve_conj()).reshape(*t.shape[:-1], -1) if t.is_complex() else t
 
 
 # -- inputs ------------------------------------------------------------------------------------------------------------
@@ -287,7 +292,8 @@ def input_collector() -> Collector[tuple[Tensor, int]]:
 
 
 def input_signal(shape: tuple[int, ...], numbers: Sequence[float]) -> Input:
-    return Input(shape, *numbers)
+    rms, mean, *spreads = numbers
+    return Input(shape, rms, mean, *(spreads if shape[0] > 1 else [math.nan] * 3))
 
 
 def _input(x: Tensor, unit_axis: int) -> Tensor:

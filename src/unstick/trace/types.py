@@ -26,7 +26,7 @@ class Forward:
 
     rms, mean, peak: root mean square, mean and largest magnitude of all entries of h, in h's own unit.
     between: the share of the second moment of h that differs between samples, 0 to 1. At rounding error, what comes
-        out no longer depends on the sample that went in.
+        out no longer depends on the sample that went in. NaN where there is one sample only.
     saturated: share of entries at which |f'| is below 1 % of its maximum; None where f is not a known activation.
     dead: share of units at which |f'| is below 1 % of its maximum for every sample; None as above.
     """
@@ -95,7 +95,8 @@ class Input:
     """What enters the network from the data: the tensor that the first weighted operation read.
 
     rms, mean: over all entries. spread: standard deviation between samples, root mean square over features.
-    largest, smallest: largest and smallest standard deviation of a feature that varies at all. shape: samples first.
+    largest, smallest: largest and smallest standard deviation of a feature that varies at all. These are NaN where
+    there is one sample only. shape: samples first.
     """
 
     shape: tuple[int, ...]
@@ -111,9 +112,10 @@ class ParameterStep:
     """One parameter before and after one optimizer step.
 
     norm: ‖w‖ before the step. gradient: ‖dL/dw‖, None where the parameter got none. step: ‖Δw‖, the step really
-    taken, as seen in the stored weights. resolution: the machine epsilon of the parameter's dtype: a relative step
-    below it does not change the stored weights. symmetric: the units of a weight matrix are all alike and get the
-    same gradient, so they will stay alike. trainable: requires_grad. held: the optimizer has it.
+    taken, as seen in the stored weights, where rounding has had its share. resolution: the machine epsilon of the
+    parameter's dtype; a smaller relative step still moves entries that are small or zero. symmetric: the units of a
+    weight matrix are all alike and get the same gradient, so they will stay alike. trainable: requires_grad. held: the
+    optimizer has it.
     """
 
     name: str
