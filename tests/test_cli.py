@@ -95,7 +95,7 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
         (["diagnose", "model.py:well", "--json", "a", "--html", "a"], "--json and --html both name a"),
         (["check", "no-such-question"], "there is no question file no-such-question"),
         (["check", "--target", "nowhere.py:case"], "nowhere.py does not exist"),
-        (["theory"], "Missing argument 'ACTIVATION'"),
+        (["theory"], "name an ACTIVATION, or give --map FILE"),
         (["theory", "sigmod"], "theory knows no activation 'sigmod'; did you mean 'sigmoid'?"),
         (["theory", "tanh", "--init", "hee"], "there is no initialisation 'hee'; did you mean 'he'?"),
         (["theory", "tanh", "--init", "normal"], "needs a standard deviation (std)"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from .. import __version__
 from .guard import BROKEN, FOUND, INTERRUPTED, OK, WRONG, command, run
@@ -159,25 +160,47 @@ def check(output: Output, question: str, target: str | None, ask: bool, **option
     return output.show(report)
 
 
-@command(cli, "init", "std", "depth", "width", "norm", "side", "batch", "json")
-@click.argument("activation")
-def theory(output: Output, activation: str, **options: Any) -> int:
+@command(cli, "init", "std", "depth", "width", "norm", "side", "batch", "map", "json")
+@click.argument("activation", required=False)
+def theory(output: Output, activation: str | None, map_file: str | None, **options: Any) -> int:
     """Say what mean-field theory predicts for a network of equal layers.
 
     ACTIVATION is a name such as sigmoid, tanh, relu or gelu. The answer is about wide networks with random weights,
-    before training: what the gradient loses in each layer, and how many layers a signal survives.
+    before training: what the gradient loses in each layer, and how many layers a signal survives. With --map, draws
+    which networks should train, and which did: four families over weight scale, depth and bias scale.
 
     \b
     unstick theory sigmoid
     unstick theory tanh --init he --depth 40 --width 64
     unstick theory sigmoid --depth 40 --norm batchnorm --batch 64
     unstick theory relu --init normal --std 0.1 --width 256 --json -
+    unstick theory --map map.png
     """
+    if map_file is not None:
+        return _draw_map(output, map_file)
+    if activation is None:
+        raise click.UsageError("name an ACTIVATION, or give --map FILE", click.get_current_context())
     from ..theory.summary import summary
 
     if options["batch"] and options["norm"] != "batchnorm":
         raise click.UsageError("--batch goes with --norm batchnorm", click.get_current_context())
     return output.show_document(summary(activation, **options))
+
+
+def _draw_map(output: Output, name: str) -> int:
+    context = click.get_current_context()
+    given = [key for key in context.params if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
+    if unused := sorted(set(given) - {"map_file", "quiet", "no_color", "debug"}):
+        words = "ACTIVATION" if "activation" in unused else "--" + unused[0].removesuffix("_file")
+        raise click.UsageError(f"--map draws four families of its own; leave out {words}", context)
+    from ..report.map import check, draw
+    from ..theory.trainability import trainability_map
+
+    check("--map", name)
+    draw("--map", name, trainability_map())
+    if not output.quiet:
+        output.note(f"written: {name}")
+    return OK
 
 
 @command(cli, "json")

@@ -92,6 +92,12 @@ OPTIONS: dict[str, Decorator] = {
     "batch": click.option(
         "--batch", type=Whole(4), metavar="N", help="Samples that batchnorm normalises over.  [default: very many]"
     ),
+    "map": click.option(
+        "--map",
+        "map_file",
+        metavar="FILE",
+        help="Draw the trainability map instead, as .png or .svg; needs matplotlib.",
+    ),
     "quiet": click.option("--quiet", is_flag=True, help="Show the result and nothing else: no progress, no notes."),
     "no-color": click.option("--no-color", is_flag=True, help="No colours; so does the variable NO_COLOR."),
     "debug": click.option("--debug", is_flag=True, help="Show the traceback of an error."),

@@ -33,22 +33,26 @@ def check(option: str, name: str) -> None:
         ) from error
 
 
-def write(option: str, name: str, text: str) -> None:
-    """Write `text`, ending in a newline, to the file or to standard output. Raises OutputError where that fails.
+def write(option: str, name: str, content: str | bytes) -> None:
+    """Write text, ending in a newline, to the file or to standard output; or a picture to a file.
+
+    Raises OutputError where that fails.
 
     A regular file is replaced in one step, so that whoever reads it sees the old content or the new. A pipe or a
     device is written to directly.
     """
-    text = text.removesuffix("\n") + "\n"
-    if name == STANDARD_OUTPUT:
-        sys.stdout.write(text)
-        return
+    if isinstance(content, str):
+        content = content.removesuffix("\n") + "\n"
+        if name == STANDARD_OUTPUT:
+            sys.stdout.write(content)
+            return
+        content = content.encode()
     path = Path(name).resolve()
     try:
         if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
+            path.write_bytes(content)
         else:
-            _replace(path, text)
+            _replace(path, content)
     except OSError as error:
         raise OutputError(f"{option} {name}: cannot be written ({error.strerror}).") from error
 
@@ -78,10 +82,10 @@ def _try(path: Path) -> None:
     beside.unlink()
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, content: bytes) -> None:
     beside = _beside(path)
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
