@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -81,7 +82,7 @@ def biases_before(module: nn.Module) -> Iterator[nn.Parameter]:
         yield from (p for name, p in module.named_parameters() if name.startswith("bias"))
     children = list(module.children())
     if isinstance(module, nn.Sequential):
-        for first, second in zip(children, children[1:], strict=False):
+        for first, second in itertools.pairwise(children):
             if isinstance(second, ACTIVATIONS) and isinstance(first.bias, nn.Parameter):
                 yield first.bias
     for child in children:

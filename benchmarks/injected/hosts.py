@@ -1,13 +1,14 @@
 """Twelve healthy architectures, small enough to learn in 150 steps of a few milliseconds.
 
-Each is `Sequential(body, head)`: the body ends in `width` features a sample, the head is one linear layer. So a fault can
-be put between them, whatever the architecture. All hosts are our own; the data are scikit-learn's or drawn from a fixed
-seed.
+Each is `Sequential(body, head)`: the body ends in `width` features a sample, the head is one linear layer. So a fault
+can be put between them, whatever the architecture. All hosts are our own; the data are scikit-learn's or drawn from a
+fixed seed.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -29,8 +30,9 @@ class Host:
     """A network with its data, ready to train.
 
     kind: what the targets are: classes (cross-entropy), binary (BCE with logits) or numbers (mean squared error).
-    rate, optimizer, options: of the optimizer. scale: what the loss is multiplied by. stream: a function that makes the batches of one epoch from the data;
-    None: random batches of `batch`. choose: which of the named parameters the optimizer is given; None: all.
+    rate, optimizer, options: of the optimizer. scale: what the loss is multiplied by. stream: a function that makes the
+    batches of one epoch from the data; None: random batches of `batch`. choose: which parameters the optimizer is
+    given; None: all.
     """
 
     name: str
@@ -73,7 +75,7 @@ def dense(
 ) -> nn.Module:
     """A linear layer, perhaps a normalisation, and an activation for each pair of sizes; biases are zero."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         linear = nn.Linear(fan_in, fan_out)
         init(linear.weight)
         nn.init.zeros_(linear.bias)

@@ -11,16 +11,17 @@ from .table import INJECTORS, NOT_INJECTED
 
 INTRODUCTION = """# Injected faults
 
-Does `unstick` find a fault that we put in ourselves, and does it name it first? Twelve small healthy networks of different
-kinds each get every fault that suits them, one at a time. `python benchmarks/injected/run.py` makes this page.
+Does `unstick` find a fault that we put in ourselves, and does it name it first? Twelve small healthy networks of
+different kinds each get every fault that suits them, one at a time. `python benchmarks/injected/run.py` makes this
+page.
 
-A pair of fault and network **counts** only if the fault does harm: the same network is trained for {steps} steps in a plain
-loop that shares nothing with the tool, with the fault and without it, and its skill (accuracy above that of the commonest
-class, or explained variance) or its loss, as a share of the best constant output's, must be worse by 0.1. The others are
-listed apart. **Recall**: a right name is among the findings. **Named first**: it is the first of them. Which names are right
-for which fault, and why, was written down before the tool had seen any of the pairs. Averages give each rule the same
-weight; intervals are Wilson's, at 95 %. The hosts are split into two halves, in turns in the order of their names: rules were
-improved while looking at the half *tune*, never at the half *held*.
+A pair of fault and network **counts** only if the fault does harm: the same network is trained for {steps} steps in a
+plain loop that shares nothing with the tool, with the fault and without it, and its skill (accuracy above that of the
+commonest class, or explained variance) or its loss, as a share of the best constant output's, must be worse by 0.1. The
+others are listed apart. **Recall**: a right name is among the findings. **Named first**: it is the first of them. Which
+names are right for which fault, and why, was written down before the tool had seen any of the pairs. Averages give each
+rule the same weight; intervals are Wilson's, at 95 %. The hosts are split into two halves, in turns in the order of
+their names: rules were improved while looking at the half *tune*, never at the half *held*.
 """
 
 
@@ -117,10 +118,15 @@ def _failures(answers: Sequence[Answer]) -> str:
     missed = [a for a in answers if a.counts and not a.named_first]
     lines = (
         [f"`{a.injector}`", a.host, a.half, f"{_outcome(a.healthy)} → {_outcome(a.injected)}",
+         {True: "it learns", False: "it does not learn", None: ""}[a.learns],
          "not first" if a.found else "missed", _said(a)]
         for a in missed
     )  # fmt: skip
-    return table(("fault", "host", "half", "plain training", "", "findings"), lines) if missed else "None.\n"
+    return (
+        table(("fault", "host", "half", "plain training", "to the tool", "", "findings"), lines)
+        if missed
+        else "None.\n"
+    )
 
 
 def _apart(answers: Sequence[Answer]) -> str:

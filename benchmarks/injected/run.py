@@ -29,13 +29,13 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))  # `benchmarks.injected` is found, here and in the workers, from wherever this is called
 
 import torch  # noqa: E402
-
-import unstick  # noqa: E402
 from benchmarks.injected.hosts import HOSTS, Host  # noqa: E402
 from benchmarks.injected.page import page, summary  # noqa: E402
 from benchmarks.injected.plain import Outcome, train  # noqa: E402
 from benchmarks.injected.score import BY_ID, Answer, aims_met, key, rows  # noqa: E402
-from benchmarks.injected.table import INJECTORS, Injector  # noqa: E402
+from benchmarks.injected.table import INJECTORS, Injector, unchanged  # noqa: E402
+
+import unstick  # noqa: E402
 from unstick.errors import CaseError  # noqa: E402
 
 RESULTS = HERE / "results.json"
@@ -53,7 +53,11 @@ def case(host: Host, name: str) -> unstick.Case:
 def outcome(injector: str, host: str, steps: int, compared: bool) -> Outcome:
     """Of plain training; `compared`: of what the injected network is compared with."""
     how = BY_ID.get(injector)
-    return train(HOSTS[host] if how is None else (how.against if compared else how.inject)(HOSTS[host]), steps)
+    if how is None:
+        return train(HOSTS[host], steps)
+    if compared and how.against is unchanged:
+        return outcome(HEALTHY, host, steps, True)
+    return train((how.against if compared else how.inject)(HOSTS[host]), steps)
 
 
 def answer(work: Work, steps: int, code: str) -> Answer:
@@ -69,8 +73,9 @@ def answer(work: Work, steps: int, code: str) -> Answer:
     )  # fmt: skip
     try:
         seen = unstick.diagnose(case(host, key(*work)), steps=steps, budget=BUDGET)
-    except CaseError as error:
-        return replace(blank, error=str(error), seconds=time.process_time() - started)
+    except Exception as error:  # a case that is refused, or a defect of the tool: an answer, and a wrong one
+        said = str(error) if isinstance(error, CaseError) else f"{type(error).__name__}: {error}"
+        return replace(blank, error=said, seconds=time.process_time() - started)
     return replace(
         blank,
         findings=tuple(f.rule for f in seen.findings),
@@ -84,29 +89,32 @@ def answer(work: Work, steps: int, code: str) -> Answer:
 
 def numbers(document: dict[str, Any]) -> dict[str, Any]:
     """What was measured, for whoever wants to know why a fault was missed."""
-    wanted = ("learning", "attenuation_decades", "attribution", "experiments")
-    return {name: document[name] for name in wanted}
+    wanted = ("learning", "attenuation_decades", "attribution")
+    return {name: document[name] for name in wanted} | {e["name"]: e["numbers"] for e in document["experiments"]}
 
 
 def state() -> str:
     """A digest of the package's source."""
     digest = hashlib.sha256()
-    for file in sorted((ROOT / "src" / "unstick").rglob("*.py")):
+    for file in sorted(Path(unstick.__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
 
 
 def plan(only: list[str], hosts: list[str]) -> Iterator[Work]:
-    """The healthy hosts first."""
+    """The healthy hosts, then pairs of all kinds mixed, so that a run that was stopped is a fair sample."""
     for host in HOSTS.values():
         if (not hosts or host.name in hosts) and (not only or HEALTHY in only):
             yield HEALTHY, host.name
-    for injector in INJECTORS:
-        if only and not {injector.rule, injector.id} & set(only):
-            continue
-        for host in HOSTS.values():
-            if (not hosts or host.name in hosts) and injector.suits(host) is None:
-                yield injector.id, host.name
+    pairs = (
+        (injector.id, host.name)
+        for injector in INJECTORS
+        for host in HOSTS.values()
+        if injector.suits(host) is None
+        and (not hosts or host.name in hosts)
+        and (not only or {injector.rule, injector.id} & set(only))
+    )
+    yield from sorted(pairs, key=lambda work: hashlib.sha256(key(*work).encode()).digest())
 
 
 def read() -> dict[str, Answer]:
@@ -117,8 +125,8 @@ def read() -> dict[str, Answer]:
 
 def write(answers: dict[str, Answer]) -> None:
     new = RESULTS.with_suffix(".new")
-    ordered = {name: answers[name].to_dict() for name in sorted(answers)}
-    new.write_text(json.dumps(ordered, indent=1) + "\n")
+    lines = (f"{json.dumps(name)}: {json.dumps(answers[name].to_dict())}" for name in sorted(answers))
+    new.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     os.replace(new, RESULTS)
 
 
@@ -143,13 +151,9 @@ def main() -> int:
 def ask(todo: list[Work], answers: dict[str, Answer], jobs: int, steps: int, code: str) -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = {pool.submit(answer, work, steps, code): work for work in todo}
+        running = [pool.submit(answer, work, steps, code) for work in todo]
         for count, future in enumerate(as_completed(running), 1):
-            try:
-                made = future.result()
-            except Exception as error:  # a defect of the tool: it must be seen, and must not end the run
-                print(f"FAILED {key(*running[future])}: {error!r}", file=sys.stderr, flush=True)
-                continue
+            made = future.result()
             answers[made.key] = made
             write(answers)
             print(

@@ -13,7 +13,7 @@ from .plain import Outcome
 from .table import INJECTORS, Injector
 
 NOTHING = "(nothing)"
-CRASH = "(refused)"
+CRASH = "(failed)"
 Z95 = 1.959964
 RECALL_AIM, FIRST_AIM, FLOOR = 0.95, 0.90, 0.80
 
@@ -22,7 +22,7 @@ RECALL_AIM, FIRST_AIM, FLOOR = 0.95, 0.90, 0.80
 class Answer:
     """What became of one pair. injector: its id, "healthy" for the host as it is. healthy, injected: plain training, of
     what it is compared with and of the network itself. findings: the rules in the tool's order; `severities` beside
-    them. error: what the tool said when it refused the case. code: the state of the package that answered.
+    them. error: what the tool said when it refused the case, or failed. code: the state of the package that answered.
     """
 
     injector: str

@@ -1,4 +1,4 @@
-"""The table of injectors, and the names that are right for each. Both were fixed before the tool had seen a single pair.
+"""The table of injectors, and the names that are right for each. Both were fixed before the tool had seen any pair.
 
 A second name is right only where it says the same fault: where two rules describe one mechanism from its two ends
 (small weights and the gradient that they make vanish), or where the fault is one of both by definition. What merely
@@ -19,12 +19,16 @@ RECURRENT = ("gru", "lstm")
 ONE_OUTPUT = ("lstm", "regression", "residual")
 
 
+def unchanged(host: Host) -> Host:
+    return host
+
+
 @dataclass(frozen=True)
 class Injector:
     """One way to make one fault.
 
-    suits: None, or why the fault cannot be made in a host. also: other right names, with the `reason`. against: what the
-    injected network is compared with, the healthy host unless the fault needs a change that is no fault by itself.
+    suits: None, or why the fault cannot be made in a host. also: other right names, with the `reason`. against: what
+    the injected network is compared with, the healthy host unless the fault needs a change that is no fault by itself.
     """
 
     rule: str
@@ -34,7 +38,7 @@ class Injector:
     suits: Suits = lambda host: None
     also: tuple[str, ...] = ()
     reason: str = ""
-    against: f.Inject = lambda host: host
+    against: f.Inject = unchanged
 
     @property
     def id(self) -> str:
@@ -70,7 +74,7 @@ SAME_MECHANISM = "one mechanism from its two ends: weights of the wrong size, an
 BOTH = "what the loss expects and what the outputs can be are two sides of one mistake"
 
 INJECTORS: tuple[Injector, ...] = (
-    Injector("vanishing-gradient", "deep-sigmoid", "12 sigmoid layers, initialised by default, before the head", f.vanish,
+    Injector("vanishing-gradient", "deep-sigmoid", "12 sigmoid layers, initialised by default", f.vanish,
              also=("weights-too-small", "collapsed-signal"),
              reason="default weights shrink the gradient too; the collapsed signal is the forward twin"),
     Injector("exploding-gradient", "deep-large", "8 ReLU layers with 4 times He's weights before the head", f.explode,
@@ -82,10 +86,10 @@ INJECTORS: tuple[Injector, ...] = (
              also=("vanishing-gradient", "collapsed-signal"), reason=SAME_MECHANISM),
     Injector("saturated-activation", "bias", "biases of +10 or -10 before each tanh, sigmoid or gate; ReLU made tanh",
              f.saturate, without("attention goes around its activations", "transformer"),
-             also=("vanishing-gradient",), reason="the derivative that saturation leaves is how this gradient vanishes"),
+             also=("vanishing-gradient",), reason="what saturation leaves of the derivative is how it vanishes"),
     Injector("dead-units", "bias", "biases of -100 before each ReLU or GELU", f.kill,
              only(NO_RELU, "binary", "cnn", "cnn-batchnorm", "mlp", "regression", "residual", "transformer")),
-    Injector("collapsed-signal", "batch-mean", "the features' mean over the batch in place of the features", f.collapse),
+    Injector("collapsed-signal", "batch-mean", "the features replaced by their mean over the batch", f.collapse),
     Injector("symmetric-weights", "constant", "all weight matrices constant, 0.05", f.symmetric),
     Injector("missing-nonlinearity", "identity", "every activation replaced by the identity", f.linearise,
              without(NO_MODULES, *RECURRENT)),
@@ -102,7 +106,8 @@ INJECTORS: tuple[Injector, ...] = (
              f.softmaxed_over_batch, kind("classes", "no cross-entropy"), also=("output-range-mismatch",), reason=BOTH),
     Injector("loss-input-mismatch", "sigmoid", "sigmoid before BCE with logits", f.sigmoided,
              kind("binary", "no BCE"), also=("output-range-mismatch",), reason=BOTH),
-    Injector("loss-input-mismatch", "softmax-of-one", "softmax over the only output, before BCE with logits", f.softmaxed,
+    Injector("loss-input-mismatch", "softmax-of-one", "softmax over the one output before BCE with logits",
+             f.softmaxed,
              kind("binary", "no BCE"), also=("output-range-mismatch",), reason=BOTH),
     Injector("output-range-mismatch", "relu", "ReLU on the outputs, targets of both signs", f.rectified,
              kind("numbers", "its targets are no numbers"), also=("loss-input-mismatch",), reason=BOTH),
