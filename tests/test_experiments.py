@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,8 @@ from torch.nn import functional as F
 import cases
 from unstick import Case, diagnose, try_remedies
 from unstick.diagnose import Diagnosis
+from unstick.experiments import experiment
+from unstick.observe import observe
 from unstick.state import random_state
 
 
@@ -130,7 +133,9 @@ def test_the_random_state_is_given_back() -> None:
 
 
 def test_no_time_no_experiments() -> None:
-    assert diagnose(cases.dead_units(), steps=120, budget=0.2).observation.experiments == ()
+    case = cases.dead_units()
+    seen = observe(case, steps=120)
+    assert experiment(case, seen, device=None, deadline=time.perf_counter(), progress=None) == ()
 
 
 def test_what_an_experiment_shows_is_what_is_tried() -> None:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from .batches import split, tensors
 from .case import Case
 from .ends import ONTO
-from .errors import UnstickError
 from .observation import Experiment, Observation, Progress
 from .observe import observe
 from .remedies import parse
@@ -60,6 +59,14 @@ class Lab:
             budget=max(0.0, self.deadline - time.perf_counter()),
             device=self.device,
         )
+
+    def attempt(self, remedy: str, *, steps: int) -> Observation | None:
+        """None where the network, or its optimizer, cannot run with this change: half precision cannot hold some rates,
+        for instance."""
+        try:
+            return self.run(remedy, steps=steps)
+        except Exception:
+            return None
 
     def batches(self, count: int) -> list[Any]:
         source = self.case.stream(self.seed, self.device)
@@ -103,10 +110,10 @@ def rates(lab: Lab) -> Shown | None:
     losses: Numbers = {}
     learned = []
     for factor in FACTORS:
-        seen = lab.run(f"lr(x{factor:g})", steps=COMPARING).learning
-        losses[f"x{factor:g}"] = seen.final_loss
-        if seen.learns:
-            learned.append((seen.final_loss, factor))
+        seen = lab.attempt(f"lr(x{factor:g})", steps=COMPARING)
+        losses[f"x{factor:g}"] = seen.learning.final_loss if seen else None
+        if seen and seen.learning.learns:
+            learned.append((seen.learning.final_loss, factor))
     best = min(learned)[1] if learned else None
     answer = f"It does at {best:g} times the rate" if best else "At none from a thousandth to a thousand times its own"
     return f"{answer}.", {"best": best, **losses}
@@ -148,8 +155,8 @@ def experiment(
             progress("finding the cause", number, len(EXPERIMENTS))
         try:
             shown = ask(lab)
-        except UnstickError:
-            continue  # a change that this network does not allow
+        except Exception:
+            continue  # a change that this network does not allow; each kind of network says so in its own way
         if shown is not None:
             question = (ask.__doc__ or "").strip()
             made.append(Experiment(name, question, *shown, seconds=time.perf_counter() - started))

@@ -14,6 +14,10 @@ LARGE_STEP = 0.1
 """A step that changes a weight matrix by a tenth of itself is outside of where the gradient describes the loss
 (Bernstein et al. 2020 ask for less than the inverse of the depth)."""
 
+ENOUGH_SAMPLES = 1000
+"""Fewer samples cannot show that a network does not learn, in however many steps: below the critical batch size,
+progress is made by the sample and not by the step (McCandlish et al. 2018; Shallue et al. 2019)."""
+
 GROWTH = 3.0
 """A gradient that grows by more decades than this on its way back is suspected to explode; batch-normalised ReLU
 networks grow by 1.21 a layer, which is 2.5 decades at 30 layers, and train."""

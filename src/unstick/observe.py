@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .batches import check_finite, tensors
 from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
-from .observation import Observation, Optimizer, Progress, doubtful
+from .observation import ENOUGH_SAMPLES, Observation, Optimizer, Progress, doubtful
 from .remedies.base import Remedy
 from .setup import Anatomy
 from .state import preserved, random_state, seed_everything, set_random_state
@@ -52,19 +52,21 @@ def observe(
     progress: Progress | None = None,
     interruptible: bool = False,
 ) -> Observation:
-    """Train a copy of `case`, changed by `remedy`, for `steps` steps (300) or `budget` seconds (120), and measure.
+    """Train a copy of `case`, changed by `remedy`, for `steps` steps or `budget` seconds (120), and measure.
+
+    steps: None for 300, and more where batches are so small that 300 hold fewer than 1,000 samples.
 
     interruptible: Ctrl-C, after the first step, ends the training like the budget does, instead of being raised.
 
     Same seed, same numbers. The user's objects and the global state are left as they were, also when this raises:
     CaseError for a case that cannot run, NotApplicable for a remedy that does not fit it.
     """
-    wanted = STEPS if steps is None else steps
     started = time.perf_counter()
     deadline = started + (BUDGET if budget is None else budget)
     with preserved(threads=1 if _on_cpu(device) else None):
         run = _Run(case, remedy, seed, device)
         try:
+            wanted = run.usual_steps if steps is None else steps
             interrupted = run.train(wanted, deadline, progress, interruptible)
             learning, metric = run.examiner.conclude(len(run.losses))
             ends = run.examiner.ends(run.traces[-1])
@@ -100,9 +102,10 @@ class _Run:
         held = self._held(case, seed + EVALUATION_SEED)
         check_finite(held[0], 0)
         check_runs(self.setup, held[0])
+        before = self._look(held[0])
+        self.usual_steps = max(STEPS, math.ceil(ENOUGH_SAMPLES / before.predictions))
         if remedy is not None:
-            remedy_batches = tuple(held[:ANATOMY_BATCHES])
-            self._change(remedy, Anatomy(self._look(remedy_batches[0]), remedy_batches), seed)
+            self._change(remedy, Anatomy(before, tuple(held[:ANATOMY_BATCHES])), seed)
         self._parameters = list(self.setup.model.named_parameters())
         self._weights = [p for _, p in self._parameters]
         self._recorder = Recorder(self.setup.model)

@@ -55,7 +55,9 @@ OPTIONS: dict[str, Decorator] = {
         "--json", "json_file", metavar="FILE", help="Write the result as JSON; - prints it, and nothing else."
     ),
     "html": click.option("--html", "html_file", metavar="FILE", help="Write the result as an HTML page."),
-    "steps": click.option("--steps", type=Whole(1), metavar="N", help="Training steps of each run.  [default: 300]"),
+    "steps": click.option(
+        "--steps", type=Whole(1), metavar="N", help="Steps of each run.  [default: 300; more if batches are tiny]"
+    ),
     "seeds": click.option(
         "--seeds",
         type=Whole(2),

@@ -6,17 +6,13 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..observation import Observation
+from ..observation import ENOUGH_SAMPLES, Observation
 from ..trace.attribution import attenuation
 from ..trace.types import Attenuation, Kind, Operation, ParameterStep, Trace
 
 ENOUGH_STEPS = 100
 """Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
 every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
-
-ENOUGH_SAMPLES = 1000
-"""Fewer samples cannot show it either, in however many steps: below the critical batch size, progress is made by the
-sample and not by the step (McCandlish et al. 2018; Shallue et al. 2019)."""
 
 SEVERAL = 6
 """Fewer samples say nothing of how samples differ. A unit that is off for half of them is off for all of six once in 64
@@ -47,19 +43,7 @@ def failed(seen: Observation) -> bool:
 def long_enough(seen: Observation) -> bool:
     """Whether the run could have shown learning."""
     steps = seen.learning.steps
-    return steps >= ENOUGH_STEPS and steps * predictions(seen.traces[-1]) >= ENOUGH_SAMPLES
-
-
-def predictions(trace: Trace) -> float:
-    """How many predictions the batch asked for: the samples, or their positions, that the last weights were applied to.
-
-    One text is as many samples as it has words to predict. Infinite where no weighted operation was seen.
-    """
-    shapes = [(op.shape, op.unit_axis) for op in trace.operations if op.kind == "weights" and op.shape]
-    if not shapes:
-        return math.inf
-    shape, axis = shapes[-1]
-    return math.prod(shape) / shape[axis] if len(shape) > 1 else shape[0]
+    return steps >= ENOUGH_STEPS and steps * seen.traces[-1].predictions >= ENOUGH_SAMPLES
 
 
 @dataclass(frozen=True, slots=True)

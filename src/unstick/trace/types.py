@@ -168,6 +168,19 @@ class Trace:
         return tuple(self.operations[i] for i in self.path)
 
     @property
+    def predictions(self) -> float:
+        """How many predictions the batch asks for: the samples, or their positions, that the last weights are applied
+        to.
+
+        One text is as many samples as it has words to predict. Infinite where no weighted operation was seen.
+        """
+        shapes = [(op.shape, op.unit_axis) for op in self.operations if op.kind == "weights" and op.shape]
+        if not shapes:
+            return math.inf
+        shape, axis = shapes[-1]
+        return math.prod(shape) / shape[axis] if len(shape) > 1 else shape[0]
+
+    @property
     def typical_step(self) -> float | None:
         """Median relative step over all weight matrices that get a gradient."""
         steps = [p.relative for p in self.parameters if p.gradient is not None and len(p.shape) > 1]

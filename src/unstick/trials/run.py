@@ -12,7 +12,7 @@ from ..case import Case, describe
 from ..errors import CaseError, NotApplicable
 from ..experiments import experiment
 from ..observation import Experiment, Observation, Progress
-from ..observe import BUDGET, STEPS, observe
+from ..observe import BUDGET, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
 from ..rules import find
@@ -48,10 +48,11 @@ def try_remedies(
     """Trains the case with and without each remedy and says what each of them does, with its uncertainty.
 
     remedies: strings such as "relu+init(he)" or Remedy objects; None: what the findings on the unchanged network
-    suggest. steps: of each run, 300 by default; fewer where they do not fit in the time. seeds: exactly so many runs
-    of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the first run. budget: seconds for
-    everything; what is not settled by then is `inconclusive`. workers: processes; None: as many as the work is worth.
-    progress: called with what is going on and the number of runs that are done and planned, which may still grow.
+    suggest. steps: of each run, 300 by default, and more where batches are tiny; fewer where they do not fit in the
+    time. seeds: exactly so many runs of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the
+    first run. budget: seconds for everything; what is not settled by then is `inconclusive`. workers: processes; None:
+    as many as the work is worth. progress: called with what is going on and the number of runs that are done and
+    planned, which may still grow.
 
     The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
     what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict.
@@ -64,7 +65,7 @@ def try_remedies(
         task=partial(_trial, case, device),
         experiment=partial(experiment, case, device=device, progress=progress),
         looks=(seeds,) if seeds else LOOKS,
-        steps=STEPS if steps is None else steps,
+        steps=steps,
         seed=seed,
         budget=budget,
         deadline=None if budget is None else time.time() + budget,
@@ -76,11 +77,12 @@ def try_remedies(
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run. deadline: by the wall clock, which processes share. whole: of no use unless it takes all its steps."""
+    """One run. deadline: by the wall clock, which processes share. whole: of no use unless it takes all its steps.
+    steps: None for as many as are usual."""
 
     remedy: Remedy | None
     seed: int
-    steps: int
+    steps: int | None
     deadline: float | None
     whole: bool = True
 
@@ -106,7 +108,7 @@ class Bench:
     task: Callable[[Job], Result]
     experiment: Callable[..., tuple[Experiment, ...]]
     looks: tuple[int, ...]
-    steps: int
+    steps: int | None
     seed: int
     budget: float | None
     deadline: float | None
@@ -155,8 +157,8 @@ class Bench:
         result = self.task(Job(None, self.seed, self.steps, deadline, whole=False))
         if isinstance(result, Failure):
             raise CaseError(result.reason)
-        if isinstance(result, Observation) and not diverged(result):
-            self.steps = result.learning.steps
+        if isinstance(result, Observation):
+            self.steps = result.requested if diverged(result) else result.learning.steps
         self._take(None, self.seed, result)
 
     def _suggested(self) -> list[Remedy]:
@@ -235,7 +237,7 @@ class Bench:
         first = next(iter(self._runs(None)), None)
         late = sum(isinstance(result, OutOfTime) for result in self.results.values())
         notes = []
-        if first is not None and self.steps < first.requested:
+        if first is not None and self.steps is not None and self.steps < first.requested:
             notes.append(f"Each run was cut from {first.requested} to {self.steps} steps to fit in the time.")
         if late:
             notes.append(f"The time was used up: {late} of {self.planned} runs were not finished.")
@@ -257,7 +259,7 @@ def _trial(case: Case, device: str | None, job: Job) -> Result:
         if of_traceback(error.__traceback__) is None:
             raise
         return Failure(f"it failed while it was running: {describe(error)}")
-    complete = seen.learning.steps == job.steps or diverged(seen) or not job.whole
+    complete = seen.learning.steps == seen.requested or diverged(seen) or not job.whole
     return seen if complete else OutOfTime()
 
 
