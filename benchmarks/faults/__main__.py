@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--half", choices=("tune", "held"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seeds", type=int, default=3, choices=(1, 2, 3))
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, help="of each run; the tool's own number unless given")
     parser.add_argument("--budget", type=float, default=120.0, help="seconds for the trials of one case")
     parser.add_argument("--no-try", action="store_true", help="diagnoses only")
     parser.add_argument("--fresh", action="store_true", help="compute everything again")

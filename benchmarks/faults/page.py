@@ -84,7 +84,7 @@ def _settings(pairs: Sequence[Pair]) -> str:
     runs = sum(len(r["runs"]) + len(r["repaired_runs"]) for _, r in pairs)
     minutes = sum(r["seconds"] for _, r in pairs) / 60
     return (
-        f"{len(pairs)} cases, {programs} different programs, {runs} diagnoses of 300 steps; "
+        f"{len(pairs)} cases, {programs} different programs, {runs} diagnoses; "
         f"{minutes:.0f} minutes of one core.\n"
     )
 

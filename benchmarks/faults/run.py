@@ -24,7 +24,6 @@ import torch
 
 import unstick
 from unstick.observation import Observation
-from unstick.observe import observe
 from unstick.report.types import jsonable
 from unstick.rules import find
 from unstick.trials.run import MOST_SUGGESTED
@@ -43,14 +42,14 @@ PUBLISHED = 1
 PAIRS = 2
 """Seeds of the trials: a repair is told by its mean score, which does not need the verdict to be settled."""
 
-LATER = ("rules", "report", "cli", "questions", "theory", "demo.py", "diagnose.py")
-TRIED = ("remedies", "trials")
+LATER = ("rules", "report", "cli", "questions", "theory", "demo.py")
+"""Rooms that read what was measured. A change of which experiments are made asks for `--fresh`."""
 
 
 @dataclass(frozen=True)
 class Options:
     seeds: int = 3
-    steps: int = 300
+    steps: int | None = None  # the tool's own number
     budget: float = 120.0  # seconds for one case's trials
     trials: bool = True
     fresh: bool = False
@@ -101,7 +100,7 @@ def _seeds(case: Fault, options: Options) -> range:
 
 
 def _diagnosed(program: Program, name: str, seed: int, options: Options) -> dict[str, Any]:
-    """One diagnosis: the run and the findings. `unstick.diagnose` is these two calls."""
+    """One diagnosis."""
     seen = _observed(program, name, seed, options)
     learning = seen.learning
     document: dict[str, Any] = jsonable(
@@ -117,6 +116,7 @@ def _diagnosed(program: Program, name: str, seed: int, options: Options) -> dict
             "diverged": seen.diverged,
             "score": seen.metric,
             "seconds": seen.seconds,
+            "experiments": [{"name": e.name, "answer": e.answer} for e in seen.experiments],
             "findings": [
                 {
                     "rule": f.rule,
@@ -136,11 +136,12 @@ def _diagnosed(program: Program, name: str, seed: int, options: Options) -> dict
 
 
 def _observed(program: Program, name: str, seed: int, options: Options) -> Observation:
-    file = CACHE / f"{program.key[:16]}-{seed}-{options.steps}-{fingerprint((*LATER, *TRIED))}.pickle"
+    code = fingerprint((*LATER, "trials"))
+    file = CACHE / f"{program.key[:16]}-{seed}-{options.steps or 'usual'}-{code}.pickle"
     if file.exists() and not options.fresh:
         seen: Observation = pickle.loads(file.read_bytes())
         return seen
-    seen = observe(program.case(name), steps=options.steps, seed=seed, budget=options.budget)
+    seen = unstick.diagnose(program.case(name), steps=options.steps, seed=seed, budget=options.budget).observation
     CACHE.mkdir(exist_ok=True)
     file.write_bytes(pickle.dumps(seen))
     return seen
@@ -176,7 +177,7 @@ def _trials(case: Fault, found: dict[str, Any], options: Options, before: dict[s
         "level": _level([run["score"] for run in found["repaired_runs"]], base),
         "cause": report.cause,
         "steps": max(run.learning.steps for run in report.baseline),
-        "whole": all(run.diverged is not None or run.learning.steps == options.steps for run in report.baseline),
+        "whole": all(run.diverged is not None or run.learning.steps == run.requested for run in report.baseline),
         "notes": list(report.notes),
         "seconds": report.seconds,
         "tried": [

@@ -98,9 +98,12 @@ def repaired(result: Result, which: str) -> bool | None:
     That is so where the fix is no better in as many steps, or where the time was too short for all of them.
     """
     trials = result.get("trials")
-    if not trials or trials["level"] is None or trials["level"] < trials["unchanged"] + 0.05:
+    if not trials or trials["level"] is None:
         return None
-    goal = trials["unchanged"] + NEAR * (trials["level"] - trials["unchanged"])
+    start = max(trials["unchanged"], result["base"])  # an R² of minus infinity is no longer way than one of zero
+    if trials["level"] < start + 0.05:
+        return None
+    goal = start + NEAR * (trials["level"] - start)
     if which == "published" and not trials["published"]:
         return None
     reached = [t["score"] is not None and t["score"] >= goal for t in tried(trials, which)]
