@@ -83,10 +83,7 @@ def _settings(pairs: Sequence[Pair]) -> str:
     programs = len({c.program.key for c, _ in pairs})
     runs = sum(len(r["runs"]) + len(r["repaired_runs"]) for _, r in pairs)
     minutes = sum(r["seconds"] for _, r in pairs) / 60
-    return (
-        f"{len(pairs)} cases, {programs} different programs, {runs} diagnoses; "
-        f"{minutes:.0f} minutes of one core.\n"
-    )
+    return f"{len(pairs)} cases, {programs} different programs, {runs} diagnoses; {minutes:.0f} minutes of one core.\n"
 
 
 def fault_table(faulty: Sequence[Pair]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -76,6 +76,13 @@ def with_target(batch: Any, function: Callable[[Tensor], Tensor]) -> Any | None:
     if isinstance(batch, tuple | list) and len(batch) >= 2 and isinstance(batch[-1], Tensor) and batch[-1].dim():
         return (*batch[:-1], function(batch[-1]))
     return None
+
+
+def joined(batches: Sequence[Any]) -> Any:
+    """One batch of all the samples of several: their tensors, one behind the other along the first axis."""
+    columns = zip(*(tensors(batch) for batch in batches), strict=True)
+    whole = iter([torch.cat(column) for column in columns])
+    return map_tensors(batches[0], lambda _: next(whole))
 
 
 def _what(batch: Any) -> str:

@@ -8,13 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from .case import Case
-from .experiments import experiment
+from .experiments import examined
 from .observation import Observation, Progress
 from .observe import BUDGET, observe
 from .prediction import Prediction, predict
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find
-from .rules.measures import failed
 from .trace.attribution import attenuation
 from .trace.types import KINDS, Operation, Trace
 
@@ -41,11 +40,10 @@ def diagnose(
     observation = observe(
         case, steps=steps, seed=seed, budget=budget, device=device, progress=progress, interruptible=True
     )
-    if failed(observation) and not observation.interrupted:
+    if not observation.interrupted:
         deadline = started + (BUDGET if budget is None else budget)
         try:
-            tried = experiment(case, observation, device=device, deadline=deadline, progress=progress)
-            observation = replace(observation, experiments=tried)
+            observation = examined(case, observation, device=device, deadline=deadline, progress=progress)
         except KeyboardInterrupt:
             observation = replace(observation, interrupted=True)
     return Diagnosis(observation, find(observation), time.perf_counter() - started)

@@ -1,4 +1,5 @@
-"""What is tried on copies when a network does not learn, so that a cause is told from its symptoms by intervention.
+"""What is tried on copies when a network does not learn, or next to nothing, so that a cause is told from its symptoms
+by intervention.
 
 To add an experiment: a function here, and a line in `EXPERIMENTS`.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -16,20 +17,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .batches import split, tensors
+from .batches import joined, split, tensors
 from .case import Case
 from .ends import ONTO
-from .observation import Experiment, Observation, Progress
+from .observation import ENOUGH_SAMPLES, Experiment, Observation, Progress
 from .observe import observe
 from .remedies import parse
 from .rules.gradient import explodes, vanishes
-from .rules.measures import fitting_init, main_activation
+from .rules.measures import FAR_BEHIND, failed, fitting_init, gained, lags, main_activation, weak
 from .state import preserved
 from .trace.attribution import attenuation
 
 MEMORISING = 200  # steps on one batch
-COMPARING = 100  # steps at each learning rate
-REFERRING = 300  # steps of a reference model
+COMPARING = 100  # steps at each learning rate, at the least
+BY_HEART = 0.1
+"""A loss that is a tenth of a constant output's on all data: a batch of one sample has no constant output to beat."""
+PLAIN = 32
+"""Samples in a batch for a reference model, at the least: its learning rate is none for single samples."""
 FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 HIDDEN = 64  # units of the reference network
 SAMPLES = 4  # batches that its inputs are scaled by
@@ -68,6 +72,16 @@ class Lab:
         except Exception:
             return None
 
+    def larger(self, together: int) -> Callable[[], Iterator[Any]]:
+        """A source of batches, each of so many of the case's own."""
+
+        def draw() -> Iterator[Any]:
+            while several := list(islice(source, together)):
+                yield joined(several)
+
+        source = self.case.stream(self.seed, self.device)
+        return draw
+
     def batches(self, count: int) -> list[Any]:
         source = self.case.stream(self.seed, self.device)
         try:
@@ -80,9 +94,11 @@ class Lab:
 def one_batch(lab: Lab) -> Shown:
     """Can it learn a single batch by heart?"""
     seen = lab.run(steps=MEMORISING, data=lab.batches(1)).learning
+    constant = lab.seen.learning.constant_loss
+    learns = seen.learns or (constant is not None and 0 <= seen.final_loss <= BY_HEART * constant)
     fell = f"in {seen.steps} steps its loss went from {seen.initial_loss:.3g} to {seen.final_loss:.3g}"
-    able = "It can" if seen.learns else "It cannot"
-    return f"{able}: {fell}.", {"learns": seen.learns, "final_loss": seen.final_loss, "steps": seen.steps}
+    able = "It can" if learns else "It cannot"
+    return f"{able}: {fell}.", {"learns": learns, "final_loss": seen.final_loss, "steps": seen.steps}
 
 
 def reference(lab: Lab) -> Shown | None:
@@ -92,14 +108,18 @@ def reference(lab: Lab) -> Shown | None:
     if ends is None or inputs is None or len(ends.outputs.shape) > 2:
         return None
     fresh = partial(_Reference, inputs, ends.outputs.shape[1:], _last_map(lab))
+    together = math.ceil(PLAIN / ends.outputs.shape[0])
+    steps = max(COMPARING, lab.seen.learning.steps // together)
+    data = lab.case.data if together == 1 else lab.larger(together)
     for hidden in (0, HIDDEN):
-        seen = lab.run(steps=REFERRING, model=partial(fresh, hidden), optimizer=_adam).learning
+        seen = lab.run(steps=steps, model=partial(fresh, hidden), data=data, optimizer=_adam).learning
         if seen.learns:
             break
     name = f"A network with {HIDDEN} hidden units" if hidden else "A linear model"
     verb = "does" if seen.learns else "does not, either"
     return f"{name} {verb}: its loss is {seen.final_loss:.3g} after {seen.steps} steps.", {
-        "learns": seen.learns, "hidden": hidden, "final_loss": seen.final_loss, "constant_loss": seen.constant_loss
+        "learns": seen.learns, "hidden": hidden, "final_loss": seen.final_loss, "constant_loss": seen.constant_loss,
+        "same_batches": together == 1 and steps == lab.seen.learning.steps,
     }  # fmt: skip
 
 
@@ -107,12 +127,13 @@ def rates(lab: Lab) -> Shown | None:
     """Does it learn at another learning rate?"""
     if lab.seen.optimizer is None or lab.seen.optimizer.rate is None or vanishes(lab.seen) or explodes(lab.seen):
         return None
+    steps = max(COMPARING, math.ceil(ENOUGH_SAMPLES / lab.seen.traces[0].predictions))
     losses: Numbers = {}
     learned = []
     for factor in FACTORS:
-        seen = lab.attempt(f"lr(x{factor:g})", steps=COMPARING)
+        seen = lab.attempt(f"lr(x{factor:g})", steps=steps)
         losses[f"x{factor:g}"] = seen.learning.final_loss if seen else None
-        if seen and seen.learning.learns:
+        if seen and seen.learning.learns and _far_better(seen, lab.seen):
             learned.append((seen.learning.final_loss, factor))
     best = min(learned)[1] if learned else None
     answer = f"It does at {best:g} times the rate" if best else "At none from a thousandth to a thousand times its own"
@@ -134,35 +155,51 @@ def causes(lab: Lab) -> Shown | None:
 
 
 EXPERIMENTS: dict[str, Callable[[Lab], Shown | None]] = {
-    "one-batch": one_batch,
     "reference": reference,
+    "one-batch": one_batch,
     "causes": causes,
     "rates": rates,
 }
 
 
-def experiment(
+def examined(
     case: Case, seen: Observation, *, device: str | None, deadline: float, progress: Progress | None
-) -> tuple[Experiment, ...]:
-    """All experiments that apply and fit in the time. The user's objects and the global state stay as they were."""
-    lab = Lab(case, seen, seen.seed, device, deadline)
-    made: list[Experiment] = []
-    for number, (name, ask) in enumerate(EXPERIMENTS.items()):
+) -> Observation:
+    """`seen`, with all experiments that apply and fit in the time, where the network fails; where it learns only a
+    little, a plain model is trained beside it first, and the rest is tried if that is far ahead. The user's objects and
+    the global state stay as they were."""
+    if not failed(seen) and not weak(seen):
+        return seen
+    for number, name in enumerate(EXPERIMENTS):
         started = time.perf_counter()
-        if started > deadline:
+        if started > deadline or not (failed(seen) or number == 0 or lags(seen)):
             break
         if progress is not None:
             progress("finding the cause", number, len(EXPERIMENTS))
-        try:
-            shown = ask(lab)
-        except Exception:
-            continue  # a change that this network does not allow; each kind of network says so in its own way
-        if shown is not None:
-            question = (ask.__doc__ or "").strip()
-            made.append(Experiment(name, question, *shown, seconds=time.perf_counter() - started))
+        made = _made(name, Lab(case, seen, seen.seed, device, deadline), started)
+        seen = replace(seen, experiments=(*seen.experiments, *made))
     if progress is not None:
         progress("finding the cause", len(EXPERIMENTS), len(EXPERIMENTS))
-    return tuple(made)
+    return seen
+
+
+def _made(name: str, lab: Lab, started: float) -> tuple[Experiment, ...]:
+    """One experiment, if it applies."""
+    ask = EXPERIMENTS[name]
+    try:
+        shown = ask(lab)
+    except Exception:  # a change that this network does not allow; each kind of network says so in its own way
+        return ()
+    if shown is None:
+        return ()
+    question = (ask.__doc__ or "").strip()
+    return (Experiment(name, question, *shown, seconds=time.perf_counter() - started),)
+
+
+def _far_better(seen: Observation, before: Observation) -> bool:
+    """Than a network that learns a little; than one that learns nothing, anything is."""
+    now, then = gained(seen), gained(before)
+    return not before.learning.learns or (now is not None and then is not None and now >= FAR_BEHIND * then)
 
 
 def _decades(seen: Observation) -> float | None:

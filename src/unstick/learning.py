@@ -16,16 +16,13 @@ from .constant import Outputs, average, constant_losses, finite, numbers
 from .ends import ends
 from .errors import CaseError
 from .intervals import t_interval
-from .observation import Ends, Learning
+from .observation import SMALLEST_EFFECT, Ends, Learning
 from .setup import Setup
 from .state import random_state, set_random_state
 from .trace.source import describe
 from .trace.types import Trace
 
 CONFIDENCE = 0.99
-SMALLEST_EFFECT = 0.01
-"""A loss within 1 % of the constant predictor's has not left it. As a share of that loss it does not depend on the
-number of classes or on the unit of the targets."""
 SHUFFLES = 16
 Z_USED = 4.0  # standard deviations, estimated from 16 values: by chance less than once in a thousand
 

@@ -14,6 +14,10 @@ LARGE_STEP = 0.1
 """A step that changes a weight matrix by a tenth of itself is outside of where the gradient describes the loss
 (Bernstein et al. 2020 ask for less than the inverse of the depth)."""
 
+SMALLEST_EFFECT = 0.01
+"""A loss within 1 % of the constant predictor's has not left it. As a share of that loss it does not depend on the
+number of classes or on the unit of the targets."""
+
 ENOUGH_SAMPLES = 1000
 """Fewer samples cannot show that a network does not learn, in however many steps: below the critical batch size,
 progress is made by the sample and not by the step (McCandlish et al. 2018; Shallue et al. 2019)."""

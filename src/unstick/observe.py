@@ -234,6 +234,7 @@ class _Run:
 
 def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool, held: bool) -> ParameterStep:
     """`moved`: None for a parameter without a gradient. `matrix`: its rows are units."""
+    alike = matrix and moved is not None and moved.perhaps_alike and rows_alike(p)
     return ParameterStep(
         name=name,
         shape=tuple(p.shape),
@@ -241,9 +242,10 @@ def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool
         gradient=moved.gradient if moved else None,
         step=moved.step if moved else 0.0,
         resolution=_resolution(p.dtype),
-        symmetric=matrix and moved is not None and moved.perhaps_alike and rows_alike(p),
+        symmetric=alike and p.grad is not None and rows_alike(p.grad),
         trainable=p.requires_grad,
         held=held,
+        alike=alike,
     )
 
 

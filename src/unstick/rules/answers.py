@@ -56,7 +56,11 @@ class LossInputMismatch(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if seen.ends is None:
             return
-        for look in (self._constant, self._one_class, self._wrong_axis, self._no_logarithm, self._clipped, self._reach):
+        looks = (
+            self._constant, self._one_class, self._wrong_axis, self._no_logarithm, self._logarithm_of, self._clipped,
+            self._reach,
+        )  # fmt: skip
+        for look in looks:
             if finding := look(seen, seen.ends):
                 yield finding
                 return
@@ -118,6 +122,25 @@ class LossInputMismatch(Rule):
             f"What it returns then is no likelihood{endless}.",
             evidence={"highest_output": ends.outputs.high, "loss": seen.learning.final_loss},
             remedies=("output(log-softmax)",),
+        )
+
+    def _logarithm_of(self, seen: Observation, ends: Ends) -> Finding | None:
+        """Raw scores for probabilities, in a loss written by hand: the logarithm of a negative number is NaN."""
+        trace = seen.traces[0]
+        logs = [op for op in trace.operations if op.module is None and op.name in ("log", "log2", "log10", "log1p")]
+        at = output(trace)
+        if math.isfinite(trace.loss) or not logs or logs[0].forward.finite or at is None or not at.forward.finite:
+            return None
+        if ends.activation in ("softmax", "sigmoid"):
+            return None
+        return found(
+            self,
+            seen,
+            Severity.ERROR,
+            "The loss takes the logarithm of the outputs, and some of them are zero or below: it is "
+            f"{trace.loss} before the first step. Probabilities are meant.",
+            evidence={"activation": ends.activation, "losses": list(ends.losses)},
+            remedies=(as_probabilities(ends),),
         )
 
     def _clipped(self, seen: Observation, ends: Ends) -> Finding | None:

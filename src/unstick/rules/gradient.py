@@ -9,17 +9,22 @@ from statistics import median
 
 from ..observation import GROWTH, Observation
 from ..prediction import predict
+from ..trace.attribution import attenuation
 from ..trace.types import Attenuation, Kind, Operation, Trace
 from .base import Finding, Rule, Severity
 from .measures import (
+    ENOUGH_STEPS,
     TWO_SIDED,
+    Gradient,
     activations,
     critical_start,
     failed,
     fitting_init,
     gradient,
+    left_constant,
     main_activation,
     stuck,
+    trouble,
     weight_steps,
 )
 
@@ -28,6 +33,9 @@ DECADES = 2.0
 
 For ReLU with He weights the logarithm of the squared norm has the variance 5 * (sum of 1 / width) (Hanin and Nica
 2020); 40 layers of 64 units scatter by 0.4 decades, 30 layers of 30 units by 0.5: two decades are four of these."""
+
+FEW = 3
+"""Traces, at steps 0, 1 and 3, in which a gradient has to be faded to be said to hold a network up."""
 
 GROWTH_AT_ONCE = 8.0
 """Growth that is called exploding before a run has shown that the network fails: in float32 the squares of such
@@ -48,6 +56,30 @@ def explodes(seen: Observation) -> bool:
     if state is None or state.latest.decades > -GROWTH or seen.learning.learns:
         return False
     return failed(seen) or state.latest.decades <= -GROWTH_AT_ONCE or state.latest.truncated == "overflow"
+
+
+def delayed(seen: Observation) -> Gradient | None:
+    """The gradient had faded in every trace until the loss left that of a constant output, which it did in the end."""
+    left = left_constant(seen)
+    if not seen.learning.learns or left is None:
+        return None
+    before = [t for t in seen.traces if t.step <= left]
+    lost = [a for t in before if (a := attenuation(t)) is not None and a.decades >= DECADES]
+    if len(before) < FEW or len(lost) < len(before):
+        return None
+    return Gradient(lost[0], lost[-1], before[0], lost[0])
+
+
+def note(seen: Observation) -> Severity:
+    """How grave it is that a network which learns had to wait for its gradient."""
+    waited = left_constant(seen)
+    return trouble(seen) or (Severity.WARNING if waited is not None and waited >= ENOUGH_STEPS else Severity.INFO)
+
+
+def late(seen: Observation) -> str:
+    """A sentence that says how long it had to wait; empty where it does not learn."""
+    waited = left_constant(seen) if seen.learning.learns else None
+    return "" if waited is None else f" Until step {waited} the loss stayed at that of a constant output."
 
 
 def _remedies_for_vanishing(trace: Trace, culprit: str) -> tuple[str, ...]:
@@ -81,10 +113,9 @@ class VanishingGradient(Rule):
     reading = "Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        if not vanishes(seen):
+        state = gradient(seen, DECADES) if vanishes(seen) else delayed(seen)
+        if state is None or (seen.learning.learns and state.culprit == "weights"):
             return
-        state = gradient(seen, DECADES)
-        assert state is not None
         trace, a = state.onset, state.lost
         still, weights = stuck(seen.traces[-1]), weight_steps(seen.traces[-1])
         first = trace.hidden[0]
@@ -98,9 +129,11 @@ class VanishingGradient(Rule):
             if still
             else f"after {seen.learning.steps} steps the loss is no better than that of a constant output"
         )
+        if seen.learning.learns:
+            consequence = f"until step {left_constant(seen)} the loss stayed at that of a constant output"
         yield Finding(
             self.id,
-            Severity.ERROR,
+            note(seen) if seen.learning.learns else Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
             f"{_shares(trace, a, culprit)}. So {consequence}.{f' {expected.sentence}' if expected else ''}",
             module=at.module,

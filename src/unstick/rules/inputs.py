@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..observation import Observation
 from .base import Finding, Rule, Severity
-from .measures import SEVERAL, failed
+from .measures import SEVERAL, trouble
 
 LARGE_RMS = 10.0
 SMALL_SPREAD = 0.01
@@ -29,7 +29,8 @@ class UnscaledInputs(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         inputs = seen.traces[0].inputs
-        if not failed(seen) or not inputs:
+        severity = trouble(seen)
+        if severity is None or not inputs:
             return
         signal = max(inputs, key=lambda i: i.rms)
         if signal.rms >= LARGE_RMS:
@@ -42,7 +43,7 @@ class UnscaledInputs(Rule):
             return
         yield Finding(
             self.id,
-            Severity.ERROR if signal.rms >= LARGE_RMS or signal.spread <= SMALL_SPREAD else Severity.WARNING,
+            severity if signal.rms >= LARGE_RMS or signal.spread <= SMALL_SPREAD else Severity.WARNING,
             f"The inputs are not scaled: they {what}, where initialisations expect about 1.",
             evidence={
                 "rms": signal.rms,

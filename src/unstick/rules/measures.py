@@ -5,14 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import takewhile
 
-from ..observation import ENOUGH_SAMPLES, Observation
+from ..observation import ENOUGH_SAMPLES, SMALLEST_EFFECT, Observation
 from ..trace.attribution import attenuation
 from ..trace.types import Attenuation, Kind, Operation, ParameterStep, Trace
+from .base import Severity
 
 ENOUGH_STEPS = 100
 """Fewer steps cannot show that a network does not learn: healthy ones may take that long to leave the plateau that
 every training starts from. What is wrong at once, such as weights that cannot move, is found in fewer."""
+
+FAR_BEHIND = 4.0
+"""A network lags where a plain model gains four times as much in as many steps on the same batches. Batches, seeds and
+the optimizer's rate change what is gained by less than that; a fault that leaves a network alive costs more."""
 
 SEVERAL = 6
 """Fewer samples say nothing of how samples differ. A unit that is off for half of them is off for all of six once in 64
@@ -38,6 +44,51 @@ EXPONENTIAL = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
 def failed(seen: Observation) -> bool:
     """The run was long enough to show learning, or broke down, and there was none."""
     return not seen.learning.learns and (long_enough(seen) or seen.diverged is not None)
+
+
+def worse_than_constant(seen: Observation) -> bool:
+    """It failed, and for certain is not even as good as an output that ignores its input."""
+    return failed(seen) and seen.learning.constant_loss is not None and seen.learning.below[1] < 0
+
+
+def left_constant(seen: Observation) -> int | None:
+    """The first step from which on five losses are on average 1 % below that of a constant output."""
+    constant = seen.learning.constant_loss
+    if constant is None:
+        return None
+    windows = zip(*(seen.losses[i:] for i in range(5)), strict=False)
+    level = constant - SMALLEST_EFFECT * abs(constant)
+    return next((step for step, losses in enumerate(windows) if sum(losses) / 5 < level), None)
+
+
+def gained(seen: Observation) -> float | None:
+    """By how much the loss is below that of a constant output; None where there is no such."""
+    constant = seen.learning.constant_loss
+    return None if constant is None else constant - seen.learning.final_loss
+
+
+def weak(seen: Observation) -> bool:
+    """It learns, but so little that a plain model may well be far ahead."""
+    got, constant = gained(seen), seen.learning.constant_loss
+    if got is None or constant is None or not seen.learning.learns or not long_enough(seen):
+        return False
+    return FAR_BEHIND * got < constant
+
+
+def lags(seen: Observation) -> bool:
+    """It learns, and far less than a plain model that was trained beside it."""
+    got, model = gained(seen), seen.tried("reference")
+    if got is None or model is None or not weak(seen) or not model.numbers["same_batches"]:
+        return False
+    constant, final = model.numbers["constant_loss"], model.numbers["final_loss"]
+    return constant is not None and final is not None and constant - final >= FAR_BEHIND * got
+
+
+def trouble(seen: Observation) -> Severity | None:
+    """How grave it is what explains this run: an error where the network failed, a warning where it lags."""
+    if failed(seen):
+        return Severity.ERROR
+    return Severity.WARNING if lags(seen) else None
 
 
 def long_enough(seen: Observation) -> bool:
@@ -75,6 +126,8 @@ class Gradient:
 def gradient(seen: Observation, beyond: float) -> Gradient | None:
     """The gradient's fate over all traces; `beyond`: the size in decades from which on it counts as trouble."""
     series = [(t, a) for t in seen.traces if (a := attenuation(t)) is not None]
+    if worse_than_constant(seen):  # growth may be over, and what it did not
+        series = list(takewhile(lambda pair: pair[1].decades <= -beyond, series)) or series
     if not series:
         return None
     latest = series[-1][1]

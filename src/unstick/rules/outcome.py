@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
-from .measures import failed, long_enough
+from .measures import failed, lags, long_enough
 
 
 class NonFinite(Rule):
@@ -76,7 +76,8 @@ class NotLearning(Rule):
 
     An error where another finding explains it. Where none does it is a warning: some tasks are slow to begin, and
     then the step count or the data are what to look at. One that has begun for certain, because of its input, and has
-    less than 1 % to show for it yet, is left alone.
+    less than 1 % to show for it yet, is left alone. A warning too where it learns, and a plain model that was trained
+    beside it, on the same batches and in as many steps, is far ahead.
     """
 
     id = "not-learning"
@@ -85,6 +86,8 @@ class NotLearning(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         learning = seen.learning
+        if lags(seen):
+            yield self._behind(seen, earlier)
         if not failed(seen) or not long_enough(seen):
             return
         cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
@@ -112,6 +115,30 @@ class NotLearning(Rule):
                 "steps": learning.steps,
             },
             remedies=() if cause else ("lr(x10)", "lr(x0.1)", "batchnorm", "standardize"),
+            reading=self.reading,
+        )
+
+    def _behind(self, seen: Observation, earlier: Sequence[Finding]) -> Finding:
+        learning, model = seen.learning, seen.tried("reference")
+        assert model is not None
+        cause = next((f.rule for f in earlier if f.severity is not Severity.INFO), None)
+        plain = (
+            f"a network with {model.numbers['hidden']} hidden units" if model.numbers["hidden"] else "a linear model"
+        )
+        return Finding(
+            self.id,
+            Severity.WARNING,
+            f"The network learns next to nothing: after {learning.steps} steps its loss is {learning.final_loss:.4g}, "
+            f"where a constant output has {learning.constant_loss:.4g} and {plain}, on the same batches and in as many "
+            f"steps, {model.numbers['final_loss']:.4g}.",
+            cause=cause,
+            evidence={
+                "final_loss": learning.final_loss,
+                "constant_loss": learning.constant_loss,
+                "reference_loss": model.numbers["final_loss"],
+                "steps": learning.steps,
+            },
+            remedies=() if cause else ("lr(x10)", "adam", "batchnorm", "standardize"),
             reading=self.reading,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import Observation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
-from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed
+from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, trouble
 
 FLATTENING = ONE_SIDED | TWO_SIDED | EXPONENTIAL
 """A gradient that these bring to zero has a cause of its own: dead units, saturation, too large a signal."""
@@ -37,7 +37,7 @@ class NoGradient(Rule):
             return
         shut = _always(seen, lambda p: p.gradient == 0.0)
         where = _shut(trace)
-        if failed(seen) and shut and where is not None:
+        if failed(seen) and shut and where is not None and not _rounded(trace):
             yield self._finding(trace, Severity.ERROR, shut, where)
 
     def _finding(
@@ -109,7 +109,7 @@ class NotInOptimizer(Rule):
 def _severity(seen: Observation, certain: bool) -> Severity | None:
     """A network that learns gets a note; one that fails, or certainly will, an error; None: too early to say."""
     if seen.learning.learns:
-        return Severity.INFO
+        return trouble(seen) or Severity.INFO
     return Severity.ERROR if failed(seen) or certain else None
 
 
@@ -146,6 +146,11 @@ def _shut(trace: Trace) -> Operation | None:
             lost = op.backward is not None and op.backward.norm > 0.0
             return op if lost and op.name not in FLATTENING else None
     return _last_weighted(trace)
+
+
+def _rounded(trace: Trace) -> bool:
+    """Whether the trunk is computed in float16, where small numbers are zero: that is another rule's matter."""
+    return bool(trace.hidden) and trace.hidden[0].dtype == "float16"
 
 
 def _last_weighted(trace: Trace) -> Operation | None:

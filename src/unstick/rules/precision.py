@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import FAR_BELOW, HOPELESS, below_epsilon, entry, failed
+from .measures import FAR_BELOW, HOPELESS, below_epsilon, entry, trouble
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Smaller numbers lose digits, and below 2^-25 they are rounded to zero."""
@@ -46,16 +46,15 @@ class GradientUnderflow(Rule):
     reading = "Micikevicius et al. 2018, Mixed precision training, arXiv:1710.03740"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        if not failed(seen):
-            return
-        yield from self._divided_by_epsilon(seen)
+        if trouble(seen):
+            yield from self._divided_by_epsilon(seen)
         trace, at = next(((t, op) for t in seen.traces if (op := _underflowing(t))), (None, None))
-        if trace is None or at is None:
+        if trace is None or at is None or not (trouble(seen) or seen.learning.learns):
             return
         zeros = [_zeros(end) for end in (trace.hidden[0], trace.hidden[-1])]
         yield Finding(
             self.id,
-            Severity.ERROR,
+            trouble(seen) or Severity.INFO,
             f"The gradient underflows in float16: what is left of it at {at.label} has a typical size of "
             f"{_left(at):.1e}, where the smallest normal number is {SMALLEST_NORMAL:.1e}; {zeros[0]:.0%} of its "
             f"entries are zero at the first layer, {zeros[1]:.0%} at the last. Scale the loss, or use bfloat16 or "
@@ -147,7 +146,10 @@ class BelowEpsilon(Rule):
         low = below_epsilon(seen)
         matrices = [p for p in trace.parameters if p.gradient and p.held and len(p.shape) > 1]
         certain = len(low) == len(matrices) and all(p.relative < HOPELESS for p in low)
-        if not low or not (failed(seen) or certain) or min(map(entry, low)) < SMALLEST_SQUARE:
+        severity = Severity.ERROR if certain else trouble(seen)
+        if seen.learning.learns and severity is None and len(low) == len(matrices):
+            severity = Severity.INFO
+        if not low or severity is None or min(map(entry, low)) < SMALLEST_SQUARE:
             return
         smallest = min(low, key=entry)
         settings = seen.optimizer
@@ -155,7 +157,7 @@ class BelowEpsilon(Rule):
         at = next((op for op in trace.operations if op.parameter == smallest.name), None)
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"{settings.name}'s epsilon of {settings.epsilon:.0e} swallows the gradient: that of {smallest.name} is "
             f"{entry(smallest):.1e} per entry, and so its steps are "
             f"{_share(seen, smallest.step, smallest.shape):.0e} of the learning rate "

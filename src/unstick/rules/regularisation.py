@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
 from .gradient import DECADES
-from .measures import failed, gradient, long_enough
+from .measures import failed, gradient, long_enough, trouble
 
 DROPPED = 0.9
 """Where a share p is dropped and the rest scaled up, noise of p / (1 - p) times the signal's power is added: nine times
@@ -37,8 +37,8 @@ class OverRegularised(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         if _fails(seen) and _sound_at_first(seen):
             yield from self._decay(seen)
-        if failed(seen):
-            yield from self._dropout(seen.traces[-1])
+        if severity := trouble(seen):
+            yield from self._dropout(seen.traces[-1], severity)
 
     def _decay(self, seen: Observation) -> Iterator[Finding]:
         decay = seen.optimizer.weight_decay if seen.optimizer else None
@@ -71,7 +71,7 @@ class OverRegularised(Rule):
             reading=self.reading,
         )
 
-    def _dropout(self, trace: Trace) -> Iterator[Finding]:
+    def _dropout(self, trace: Trace, severity: Severity) -> Iterator[Finding]:
         found = [(share, op) for op in trace.hidden if (share := _dropped(trace, op)) is not None]
         heavy = [(share, op) for share, op in found if share >= DROPPED - SAMPLING]
         if not heavy:
@@ -79,7 +79,7 @@ class OverRegularised(Rule):
         share, at = max(heavy, key=lambda pair: pair[0])
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"Dropout lets next to nothing through: {at.label} drops {share:.0%} of the values, and adds noise of "
             f"{share / (1 - share):.0f} times the signal's power to the rest. Layers like that: {len(heavy)}.",
             module=at.module,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from statistics import median
 
 from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import ONE_SIDED, SEVERAL, TWO_SIDED, activations, failed, first_difference, fitting_init, span
+from .measures import ONE_SIDED, SEVERAL, TWO_SIDED, activations, first_difference, fitting_init, span, trouble
 
 FLAT_EVERYWHERE = 0.9  # of one layer's entries
 FLAT_TYPICAL = 0.5  # of the median layer's
@@ -33,13 +35,14 @@ class SaturatedActivation(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
         found = _saturated(trace)
-        if not found or not (failed(seen) or vanishes(seen)):
+        severity = _severity(seen, always=all(_saturated(t) for t in seen.traces))
+        if not found or severity is None:
             return
         worst = max(found, key=_share)
         share = _share(worst)
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"{share:.0%} of what enters {worst.name} lies where its derivative is below 1 % of its maximum, "
             f"{span(found)}.",
             module=worst.module,
@@ -69,6 +72,17 @@ def _share(op: Operation) -> float:
     return op.forward.saturated or 0.0
 
 
+def _severity(seen: Observation, always: bool) -> Severity | None:
+    """A note where the network learns by other ways, past units that never did anything."""
+    if vanishes(seen):
+        return Severity.ERROR
+    return trouble(seen) or (Severity.INFO if always and seen.learning.learns else None)
+
+
+def _first_error(earlier: Sequence[Finding]) -> str | None:
+    return next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
+
+
 class DeadUnits(Rule):
     """Units of a one-sided activation that are flat for every sample of the batch: they pass nothing on, either way.
 
@@ -85,22 +99,23 @@ class DeadUnits(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
         found = _dead(trace)
-        if seen.learning.learns or not found:
+        if not found:
             return
         worst = max(found, key=lambda op: op.forward.dead or 0.0)
         share = worst.forward.dead or 0.0
         always = all(any(op.forward.dead == 1.0 for op in _dead(t)) for t in seen.traces)
         samples = worst.shape[0] * (len(seen.traces) if always else 1)
-        if samples < SEVERAL or not (failed(seen) or always):
+        severity = Severity.ERROR if always and not seen.learning.learns else _severity(seen, always)
+        if samples < SEVERAL or severity is None:
             return
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"{share:.0%} of the units of {worst.label} are off for every sample of the batch, and so they get no "
             f"gradient ({span(found)} with more than {DEAD:.0%}).",
             module=worst.module,
             source=worst.source,
-            cause=next((f.rule for f in earlier if f.severity is Severity.ERROR), None),
+            cause=_first_error(earlier),
             evidence={"dead": share, "operations": len(found)},
             remedies=("leaky-relu", fitting_init(trace), "batchnorm", "lr(x0.1)"),
             since=next((t.step for t in seen.traces if _dead(t)), None),
@@ -115,6 +130,8 @@ def _dead(trace: Trace) -> list[Operation]:
 class CollapsedSignal(Rule):
     """Samples that went in different come out the same, to rounding: the forward twin of a vanished gradient.
 
+    One row for all of the batch is no difference either: that of a mean over the wrong axis.
+
     Schoenholz, Gilmer, Ganguli and Sohl-Dickstein 2017.
     """
 
@@ -124,24 +141,42 @@ class CollapsedSignal(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
-        collapsed = [op for op in trace.hidden if op.forward.between < ROUNDING]
-        entering = first_difference(trace)
-        if not collapsed or collapsed[-1] is not trace.hidden[-1] or entering is None or entering < 1e4 * ROUNDING:
+        collapsed, entering = _collapsed(trace), first_difference(trace)
+        if not collapsed or entering is None or entering < 1e4 * ROUNDING:
             return
-        if not (failed(seen) or (vanishes(seen) and not seen.learning.learns)):
+        severity = Severity.ERROR if vanishes(seen) else trouble(seen)
+        if severity is None:
             return
         at = collapsed[0]
-        share = trace.hidden[-1].forward.between
+        share = collapsed[-1].forward.between
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"From {at.label} on, all samples look the same: {share:.0e} of the signal differs between them, which is "
             f"rounding error ({entering:.0%} where it enters).",
             module=at.module,
             source=at.source,
-            cause=next((f.rule for f in earlier if f.severity is Severity.ERROR), None),
+            cause=_first_error(earlier),
             evidence={"between_samples": share, "between_samples_at_the_input": entering},
             remedies=("batchnorm", "residual"),
-            since=next((t.step for t in seen.traces if t.hidden and t.hidden[-1].forward.between < ROUNDING), None),
+            since=next((t.step for t in seen.traces if _collapsed(t)), None),
             reading=self.reading,
         )
+
+
+def _collapsed(trace: Trace) -> list[Operation]:
+    """The operations from which on no sample differs from another, up to the last that has weights."""
+    if not trace.hidden:
+        return []
+    last = [op for op in trace.operations[trace.path[-1] + 1 :] if op.kind == "weights" and op.backward is not None]
+    alike = list(takewhile(_alike, reversed([*trace.hidden, *last[:1]])))
+    return alike[::-1] if alike and _told(alike[0]) else []
+
+
+def _alike(op: Operation) -> bool:
+    """All samples of its output are the same, or there is one row for all of them."""
+    return op.forward.between < ROUNDING or (len(op.shape) > 1 and op.shape[0] == 1)
+
+
+def _told(op: Operation) -> bool:
+    return not math.isnan(op.forward.between)

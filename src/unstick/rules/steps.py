@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import HOPELESS, below_epsilon, failed
+from .measures import HOPELESS, below_epsilon, trouble
 
 SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
@@ -29,16 +29,17 @@ class LearningRateTooHigh(Rule):
     reading = "Bernstein, Vahdat, Yue and Liu 2020, On the distance between two neural networks, arXiv:2002.03432"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        if not (failed(seen) or _ruined(seen)) or _explained(earlier):
+        severity = trouble(seen) or (Severity.ERROR if _ruined(seen) else None)
+        if severity is None or _explained(earlier):
             return
         first = next((t for t in seen.traces if (t.typical_step or 0.0) >= LARGE_STEP), None)
         if first is None or not _overshoots(first):
-            yield from _by_sweep(self, seen, "high", lambda factor: factor < 1)
+            yield from _by_sweep(self, seen, severity, "high", lambda factor: factor < 1)
             return
         size = first.typical_step or 0.0
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"The learning rate is too high: step {first.step} changed a typical weight matrix by {size:.3g} times its "
             f"size, and the loss of the batch it was made for went {_outcome(first)}.",
             evidence={"relative_step": size, "loss": first.loss, "change": first.change, "predicted": first.predicted},
@@ -69,6 +70,9 @@ def _ruined(seen: Observation) -> bool:
     return learning.final_loss - learning.initial_loss > 10 * abs(reference)
 
 
+_NO_MATTER_OF_STEPS = ("weights-too-small", "symmetric-weights", "weights-too-large")
+
+
 class LearningRateTooLow(Rule):
     """Steps do what the gradient promises, but they are so small that the loss cannot move in any reasonable time.
 
@@ -82,7 +86,8 @@ class LearningRateTooLow(Rule):
     reading = "Bengio 2012, Practical recommendations for gradient-based training, arXiv:1206.5533"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        if seen.learning.learns or any(f.rule in ("weights-too-small", "symmetric-weights") for f in earlier):
+        severity = Severity.ERROR if not seen.learning.learns else trouble(seen)
+        if severity is None or any(f.rule in _NO_MATTER_OF_STEPS for f in earlier if f.severity is not Severity.INFO):
             return
         taken = [
             [p for p in t.parameters if p.trainable and p.held and p.gradient and len(p.shape) > 1] for t in seen.traces
@@ -90,12 +95,12 @@ class LearningRateTooLow(Rule):
         if not any(taken) or len(below_epsilon(seen)) == len(taken[-1]):
             return
         largest = max(p.relative for moved in taken for p in moved)
-        if not (largest < HOPELESS or (failed(seen) and largest < SMALL)):
-            yield from _by_sweep(self, seen, "low", lambda factor: factor > 1)
+        if not (largest < HOPELESS or (trouble(seen) and largest < SMALL)):
+            yield from _by_sweep(self, seen, severity, "low", lambda factor: factor > 1)
             return
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"The learning rate is too low: the largest step changes a weight matrix by {largest:.0e} of its size, so "
             f"that a change of 1 % takes {0.01 / largest if largest else float('inf'):.0e} steps.",
             evidence={"largest_relative_step": largest},
@@ -117,7 +122,9 @@ def _rates(seen: Observation, *usual: str) -> tuple[str, ...]:
     return usual if best is None else tuple(dict.fromkeys((f"lr(x{best:g})", *usual)))
 
 
-def _by_sweep(rule: Rule, seen: Observation, side: str, beyond: Callable[[float], bool]) -> Iterator[Finding]:
+def _by_sweep(
+    rule: Rule, seen: Observation, severity: Severity, side: str, beyond: Callable[[float], bool]
+) -> Iterator[Finding]:
     """The finding where the same network learns at another rate, in fewer steps than it had at its own."""
     best, sweep = _best_rate(seen), seen.tried("rates")
     if best is None or sweep is None or not beyond(best):
@@ -125,7 +132,7 @@ def _by_sweep(rule: Rule, seen: Observation, side: str, beyond: Callable[[float]
     loss = sweep.numbers[f"x{best:g}"]
     yield Finding(
         rule.id,
-        Severity.ERROR,
+        severity,
         f"The learning rate is too {side}: at {best:g} times the rate the same network learns, to a loss of "
         f"{loss:.3g}; at its own it stays at {seen.learning.final_loss:.3g}.",
         evidence={"factor": best, "loss": loss, "final_loss": seen.learning.final_loss},

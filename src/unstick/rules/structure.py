@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import DECADES
-from .measures import EXPONENTIAL, failed, fitting_init
+from .measures import EXPONENTIAL, failed, fitting_init, long_enough, trouble
 
 SIGNS_ONLY = 2
 """Two values, normalised together, are +1 and -1 whatever they were."""
@@ -173,7 +173,7 @@ def _low_rank(trace: Trace, weighted: list[Operation]) -> bool:
 
 
 class UnboundedActivation(Rule):
-    """An exponential as a hidden activation, in a network that fails.
+    """An exponential as a hidden activation. In a network that learns all the same it is a note.
 
     With z ~ N(0, q) before it, E[exp(z)²] = exp(2q): q' = σ_w² exp(2q) has no fixed point unless σ_w² is below 1 / (2e)
     = 0.18, and even PyTorch's default for a linear layer is 0.33: the signal grows faster than exponentially with
@@ -192,13 +192,14 @@ class UnboundedActivation(Rule):
         trace = seen.traces[0]
         found = _exponentials(trace)
         ran = [op.forward for t in seen.traces for op in _exponentials(t)]
-        if not failed(seen) or all(f.rms <= BALANCED for f in ran) or any(f.rule == _SLOW for f in earlier):
+        severity = trouble(seen) or (Severity.INFO if long_enough(seen) else None)
+        if severity is None or all(f.rms <= BALANCED for f in ran) or any(f.rule == _SLOW for f in earlier):
             return
         at = found[0]
         peak = max(f.peak if f.finite else math.inf for f in ran)
         yield Finding(
             self.id,
-            Severity.ERROR,
+            severity,
             f"{at.name} is a hidden activation {_where(found)}: its slope is its own output, so signal and gradient "
             f"grow faster than any initialisation can balance (largest value {peak:.2g}).",
             module=at.module,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..observation import Ends, Observation, Values
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import failed
+from .measures import trouble
 from .reach import CLASSIFYING, classifies, found, grave, output
 
 LARGE = 10.0
@@ -81,7 +81,7 @@ class UnscaledTargets(Rule):
 
     A network's first outputs are of size one, and each step moves them by about as much as the learning rate
     allows. The way that the outputs have come, in mean and in spread, is compared with the way that is left to the
-    targets. A large ratio of sizes alone is no fault: only the failing network is looked at, and only where a run ten
+    targets. A large ratio of sizes alone is no fault, and a note where the network learns: it is one where a run ten
     times as long would not arrive. Small targets are told from outputs that still scatter more than they do.
 
     LeCun, Bottou, Orr and Müller 1998, section 4.3, and Bishop 1995, section 8.2, on scaling.
@@ -93,28 +93,33 @@ class UnscaledTargets(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         ends = seen.ends
-        if ends is None or not failed(seen) or classifies(ends) or ends.broadcast:
+        if ends is None or classifies(ends) or ends.broadcast:
             return
+        severity = trouble(seen)
         asked = ends.targets
         sizes = f"The targets have a mean of {_mean(asked)} and a standard deviation of {asked.deviation:.3g}"
         if seen.diverged is not None:
             if math.hypot(asked.mean, asked.deviation) >= LARGE:
                 yield self._found(seen, ends, Severity.WARNING, f"{sizes}, and the run broke down.", {})
             return
-        if math.hypot(asked.mean, asked.deviation) >= LARGE:
+        if severity is None:
+            if math.hypot(asked.mean, asked.deviation) >= LARGE and seen.learning.learns:
+                text = f"{sizes}, where a network's first outputs are of size one. It learns all the same."
+                yield self._found(seen, ends, Severity.INFO, text, {})
+        elif math.hypot(asked.mean, asked.deviation) >= LARGE:
             steps = _steps_left(seen, ends)
             if steps is not None and steps >= TOO_LONG * seen.learning.steps:
                 text = (
                     f"{sizes}; the outputs, after {seen.learning.steps} steps, {_mean(ends.outputs)} and "
                     f"{ends.outputs.deviation:.3g}. At that pace they need {_about(steps)} steps more to get there."
                 )
-                yield self._found(seen, ends, Severity.ERROR, text, {"steps_left": steps})
+                yield self._found(seen, ends, severity, text, {"steps_left": steps})
         elif 0 < asked.deviation <= SMALL and ends.outputs.deviation >= LARGE * asked.deviation:
             text = (
                 f"{sizes}, and the outputs, after {seen.learning.steps} steps, still scatter by "
                 f"{ends.outputs.deviation:.3g}: what they are to show drowns in it."
             )
-            yield self._found(seen, ends, Severity.ERROR, text, {})
+            yield self._found(seen, ends, severity, text, {})
 
     def _found(
         self, seen: Observation, ends: Ends, severity: Severity, text: str, more: dict[str, float | None]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from ..observation import GROWTH, Observation
+from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
-from .gradient import DECADES, explodes, vanishes
-from .measures import critical_start, fitting_init, gradient, main_activation
+from .gradient import DECADES, delayed, explodes, late, note, vanishes
+from .measures import (
+    EXPONENTIAL,
+    activations,
+    critical_start,
+    fitting_init,
+    gradient,
+    main_activation,
+    trouble,
+    weight_steps,
+    worse_than_constant,
+)
+
+BLOWN_UP = 10.0
+"""A layer with random weights multiplies the root mean square of its input by σ_w: the root of 2 for He, 0.6 for
+PyTorch's default, 1 for Glorot. At ten, it is an order of magnitude off."""
 
 
 class WeightsTooSmall(Rule):
@@ -25,8 +41,8 @@ class WeightsTooSmall(Rule):
     reading = "He et al. 2015, Delving deep into rectifiers, arXiv:1502.01852"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        state = gradient(seen, DECADES)
-        if state is None or not vanishes(seen) or state.culprit != "weights":
+        state = gradient(seen, DECADES) if vanishes(seen) else delayed(seen)
+        if state is None or state.culprit != "weights":
             return
         trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
@@ -34,9 +50,9 @@ class WeightsTooSmall(Rule):
         factor = 10 ** (-lost / max(1, len(weighted)))
         yield Finding(
             self.id,
-            Severity.ERROR,
+            Severity.ERROR if vanishes(seen) else note(seen),
             f"The weights are too small for this depth: each of {len(weighted)} layers shrinks the gradient to "
-            f"{factor:.2f} of itself, {lost:.1f} decades in all.",
+            f"{factor:.2f} of itself, {lost:.1f} decades in all.{late(seen)}",
             module=weighted[0].module if weighted else None,
             source=weighted[0].source if weighted else None,
             evidence={"decades": lost, "factor_per_layer": factor, "layers": len(weighted)},
@@ -49,7 +65,8 @@ class WeightsTooSmall(Rule):
 class WeightsTooLarge(Rule):
     """The gradient explodes from the first step on, and the weight matrices make it grow.
 
-    Where it did so only later, the steps are to blame, not the initial weights.
+    Where it did so only later, the steps are to blame, not the initial weights. A network of few layers does not
+    explode; its large weights are told from single layers, where its loss stays above that of a constant output.
 
     Sompolinsky, Crisanti and Sommers 1988; Poole et al. 2016.
     """
@@ -59,10 +76,11 @@ class WeightsTooLarge(Rule):
     reading = "Poole et al. 2016, Exponential expressivity in deep neural networks, arXiv:1606.05340"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        if activations(seen.traces[0], EXPONENTIAL):
+            return
         state = gradient(seen, GROWTH)
         if state is None or not explodes(seen) or state.culprit != "weights" or state.first.decades > -GROWTH:
-            return
-        if any(f.rule == "unbounded-activation" for f in earlier):
+            yield from self._by_layer(seen)
             return
         trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
@@ -82,12 +100,43 @@ class WeightsTooLarge(Rule):
             reading=self.reading,
         )
 
+    def _by_layer(self, seen: Observation) -> Iterator[Finding]:
+        trace, learning = seen.traces[0], seen.learning
+        large = [(gain, op) for op in trace.operations if (gain := _gain(trace, op)) >= BLOWN_UP]
+        if not large or not worse_than_constant(seen):
+            return
+        gain, at = max(large, key=lambda pair: pair[0])
+        yield Finding(
+            self.id,
+            Severity.ERROR,
+            f"The weights are too large: {at.label} multiplies the size of its signal by {gain:.3g} before any step is "
+            f"taken. The loss begins at {learning.initial_loss:.3g} and comes down to {learning.final_loss:.3g}, where "
+            f"a constant output has {learning.constant_loss:.3g}.",
+            module=at.module,
+            source=at.source,
+            evidence={"gain": gain, "layers": len(large), "initial_loss": learning.initial_loss},
+            remedies=(fitting_init(trace), "batchnorm", "init(orthogonal)"),
+            since=0,
+            reading=self.reading,
+        )
+
+
+def _gain(trace: Trace, op: Operation) -> float:
+    """Size of a weighted operation's output over that of its input; 0 where it is not known."""
+    if op.kind != "weights" or op.backward is None:
+        return 0.0
+    read = [trace.operations[i].forward.rms for i in op.parents] or [i.rms for i in trace.inputs]
+    sizes = [rms for rms in read if rms > 0 and math.isfinite(rms)]
+    return op.forward.rms / max(sizes) if sizes and math.isfinite(op.forward.rms) else 0.0
+
 
 class SymmetricWeights(Rule):
     """All units of a layer have the same weights and get the same gradient, so they stay one unit for ever.
 
     Told from the rows of the matrix and of its gradient, at the last trace: a last layer that starts at zero is not
-    meant, since its rows get different gradients and part at the first step.
+    meant, since its rows get different gradients and part at the first step. Hidden layers that began alike and were
+    parted by something else than their own gradient, such as rounding or the place of their units in a larger
+    matrix, lose time: a note where the network learns.
 
     Goodfellow, Bengio and Courville 2016, section 8.4.
     """
@@ -100,6 +149,7 @@ class SymmetricWeights(Rule):
         trace = seen.traces[-1]
         alike = [p for p in trace.parameters if p.symmetric and p.trainable]
         if not alike:
+            yield from self._at_first(seen)
             return
         first = alike[0]
         at = next((op for op in trace.operations if op.parameter == first.name), None)
@@ -114,5 +164,26 @@ class SymmetricWeights(Rule):
             evidence={"parameters": [p.name for p in alike], "norm": first.norm, "gradient": first.gradient},
             remedies=(fitting_init(trace), "init(orthogonal)"),
             since=next((t.step for t in seen.traces if any(p.symmetric for p in t.parameters)), None),
+            reading=self.reading,
+        )
+
+    def _at_first(self, seen: Observation) -> Iterator[Finding]:
+        trace = seen.traces[0]
+        alike = [(op, p) for op, p in weight_steps(trace) if p.alike and p.norm > 0]
+        severity = trouble(seen) or (Severity.INFO if seen.learning.learns else None)
+        if not alike or severity is None:
+            return
+        at, first = alike[0]
+        yield Finding(
+            self.id,
+            severity,
+            f"The {first.shape[0]} units of {first.name} start with identical weights"
+            + (f", and so in {len(alike) - 1} more layers" if len(alike) > 1 else "")
+            + ": until they have come apart, they learn the same thing.",
+            module=at.module,
+            source=at.source,
+            evidence={"parameters": [p.name for _, p in alike], "norm": first.norm, "gradient": first.gradient},
+            remedies=(fitting_init(trace), "init(orthogonal)"),
+            since=0,
             reading=self.reading,
         )

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 from ..case import Case, describe
 from ..errors import CaseError, NotApplicable
-from ..experiments import experiment
-from ..observation import Experiment, Observation, Progress
+from ..experiments import examined
+from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
 from ..rules import find
-from ..rules.measures import failed
 from ..trace.source import of_traceback
 from .engines import Engine, InProcess, LocalEngine, Lost
 from .explain import explain
@@ -63,7 +62,7 @@ def try_remedies(
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
     bench = Bench(
         task=partial(_trial, case, device),
-        experiment=partial(experiment, case, device=device, progress=progress),
+        examine=partial(examined, case, device=device, progress=progress),
         looks=(seeds,) if seeds else LOOKS,
         steps=steps,
         seed=seed,
@@ -106,7 +105,7 @@ class Bench:
     """The runs done so far, and what is left to do. Lives for one call of `try_remedies`."""
 
     task: Callable[[Job], Result]
-    experiment: Callable[..., tuple[Experiment, ...]]
+    examine: Callable[..., Observation]
     looks: tuple[int, ...]
     steps: int | None
     seed: int
@@ -164,11 +163,9 @@ class Bench:
     def _suggested(self) -> list[Remedy]:
         """What the findings say to try. Where none of them names a cause, experiments may."""
         (run,) = self._runs(None)
-        findings = find(run)
-        if failed(run) and not error_rules(run):
-            deadline = time.perf_counter() + (BUDGET if self.budget is None else self.budget / 4)
-            findings = find(replace(run, experiments=self.experiment(run, deadline=deadline)))
-        texts = dict.fromkeys(text for finding in findings for text in finding.remedies)
+        if not error_rules(run):
+            run = self.examine(run, deadline=time.perf_counter() + (BUDGET if self.budget is None else self.budget / 4))
+        texts = dict.fromkeys(text for finding in find(run) for text in finding.remedies)
         return [parse(text) for text in list(texts)[:MOST_SUGGESTED]]
 
     def _engine(self, remedies: int) -> Engine:
