@@ -113,6 +113,7 @@ class _Run:
         self.settings = _settings(self.optimizer)
         given = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         self._optimised = {i for i, p in enumerate(self._weights) if id(p) in given}
+        self._began_alike = {i for i, p in enumerate(self._weights) if p.dim() > 1 and rows_alike(p)}
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
         self._training = case.stream(seed, self._device)
@@ -207,7 +208,7 @@ class _Run:
         moves = {i: move(row) for i, row in numbers.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
         steps = (
-            _parameter_step(p, name, moves.get(i), name in matrices, i in self._optimised)
+            _parameter_step(p, name, moves.get(i), name in matrices, i in self._optimised, i in self._began_alike)
             for i, (name, p) in enumerate(self._parameters)
         )
         trace = replace(trace, parameters=tuple(steps))
@@ -232,9 +233,10 @@ class _Run:
             source.close()  # type: ignore[attr-defined]
 
 
-def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool, held: bool) -> ParameterStep:
+def _parameter_step(
+    p: nn.Parameter, name: str, moved: Move | None, matrix: bool, held: bool, began_alike: bool
+) -> ParameterStep:
     """`moved`: None for a parameter without a gradient. `matrix`: its rows are units."""
-    alike = matrix and moved is not None and moved.perhaps_alike and rows_alike(p)
     return ParameterStep(
         name=name,
         shape=tuple(p.shape),
@@ -242,10 +244,10 @@ def _parameter_step(p: nn.Parameter, name: str, moved: Move | None, matrix: bool
         gradient=moved.gradient if moved else None,
         step=moved.step if moved else 0.0,
         resolution=_resolution(p.dtype),
-        symmetric=alike and p.grad is not None and rows_alike(p.grad),
+        symmetric=matrix and moved is not None and moved.perhaps_alike and rows_alike(p) and rows_alike(p.grad),
         trainable=p.requires_grad,
         held=held,
-        alike=alike,
+        began_alike=matrix and began_alike,
     )
 
 

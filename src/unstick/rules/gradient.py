@@ -24,7 +24,6 @@ from .measures import (
     left_constant,
     main_activation,
     stuck,
-    trouble,
     weight_steps,
 )
 
@@ -33,9 +32,6 @@ DECADES = 2.0
 
 For ReLU with He weights the logarithm of the squared norm has the variance 5 * (sum of 1 / width) (Hanin and Nica
 2020); 40 layers of 64 units scatter by 0.4 decades, 30 layers of 30 units by 0.5: two decades are four of these."""
-
-FEW = 3
-"""Traces, at steps 0, 1 and 3, in which a gradient has to be faded to be said to hold a network up."""
 
 GROWTH_AT_ONCE = 8.0
 """Growth that is called exploding before a run has shown that the network fails: in float32 the squares of such
@@ -59,21 +55,14 @@ def explodes(seen: Observation) -> bool:
 
 
 def delayed(seen: Observation) -> Gradient | None:
-    """The gradient had faded in every trace until the loss left that of a constant output, which it did in the end."""
+    """The gradient had faded in every trace until the loss left that of a constant output, which took a hundred steps
+    and more; small gradients that cost less time are no trouble."""
     left = left_constant(seen)
-    if not seen.learning.learns or left is None:
+    if not seen.learning.learns or left is None or left < ENOUGH_STEPS:
         return None
     before = [t for t in seen.traces if t.step <= left]
     lost = [a for t in before if (a := attenuation(t)) is not None and a.decades >= DECADES]
-    if len(before) < FEW or len(lost) < len(before):
-        return None
-    return Gradient(lost[0], lost[-1], before[0], lost[0])
-
-
-def note(seen: Observation) -> Severity:
-    """How grave it is that a network which learns had to wait for its gradient."""
-    waited = left_constant(seen)
-    return trouble(seen) or (Severity.WARNING if waited is not None and waited >= ENOUGH_STEPS else Severity.INFO)
+    return Gradient(lost[0], lost[-1], before[0], lost[0]) if len(lost) == len(before) else None
 
 
 def late(seen: Observation) -> str:
@@ -133,7 +122,7 @@ class VanishingGradient(Rule):
             consequence = f"until step {left_constant(seen)} the loss stayed at that of a constant output"
         yield Finding(
             self.id,
-            note(seen) if seen.learning.learns else Severity.ERROR,
+            Severity.WARNING if seen.learning.learns else Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
             f"{_shares(trace, a, culprit)}. So {consequence}.{f' {expected.sentence}' if expected else ''}",
             module=at.module,

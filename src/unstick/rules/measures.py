@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import takewhile
+from statistics import median
 
 from ..observation import ENOUGH_SAMPLES, SMALLEST_EFFECT, Observation
 from ..trace.attribution import attenuation
@@ -35,6 +36,9 @@ BENT = frozenset({"gelu", "silu", "mish", "softplus", "hardswish", "logsigmoid"}
 DEEP = 70
 """Layers. Customary learning rates change a weight matrix by about 1 % a step (Adam's default: 0.001 times the root of
 the width, over the gain); then a step changes the product of 70 matrices by about its own size."""
+
+SHUT = 0.9  # of one layer's entries that are flat, or of its units that are dead
+FLAT_TYPICAL = 0.5  # of the median layer's entries
 
 TWO_SIDED = frozenset({"sigmoid", "tanh", "softsign", "hardtanh", "hardsigmoid", "relu6"})
 ONE_SIDED = frozenset({"relu", "relu6", "gelu", "silu", "mish", "elu", "celu", "selu", "softplus", "hardswish"})
@@ -180,6 +184,30 @@ def critical_start(trace: Trace) -> str:
     weights = sum(op.kind == "weights" for op in trace.hidden)
     careful = weights >= DEEP or main_activation(trace) in BENT
     return "init(critical)+lr(depth)" if careful else "init(critical)"
+
+
+def flat(op: Operation) -> float:
+    """The share of what enters a two-sided activation that lies in its flat ends."""
+    return (op.forward.saturated or 0.0) if op.name in TWO_SIDED else 0.0
+
+
+def off(op: Operation) -> float:
+    """The share of the units of a one-sided activation that are off for every sample."""
+    return (op.forward.dead or 0.0) if op.name in ONE_SIDED else 0.0
+
+
+def saturated(trace: Trace) -> list[Operation]:
+    """Two-sided activations on the trunk that are flat nearly everywhere, or many that are flat for the most part."""
+    ops = [op for op in activations(trace, TWO_SIDED) if op.forward.saturated is not None]
+    if not ops:
+        return []
+    usual = FLAT_TYPICAL if median(map(flat, ops)) >= FLAT_TYPICAL else SHUT
+    return [op for op in ops if flat(op) >= usual]
+
+
+def dead(trace: Trace) -> list[Operation]:
+    """One-sided activations on the trunk nearly all of whose units are off for every sample."""
+    return [op for op in activations(trace, ONE_SIDED) if off(op) >= SHUT]
 
 
 def first_difference(trace: Trace) -> float | None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
-from statistics import median
 
 from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import ONE_SIDED, SEVERAL, TWO_SIDED, activations, first_difference, fitting_init, span, trouble
+from .measures import SEVERAL, SHUT, dead, first_difference, fitting_init, flat, off, saturated, span, trouble
 
-FLAT_EVERYWHERE = 0.9  # of one layer's entries
-FLAT_TYPICAL = 0.5  # of the median layer's
-DEAD = 0.9
 ROUNDING = 1e-10
 """Between-sample share of the second moment that float32 arithmetic makes by itself: (100 epsilon)²."""
 
@@ -34,12 +30,12 @@ class SaturatedActivation(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
-        found = _saturated(trace)
-        severity = _severity(seen, always=all(_saturated(t) for t in seen.traces))
+        found = saturated(trace) if trouble(seen) or vanishes(seen) else _always_shut(seen, flat)
+        severity = _severity(seen, always=True)
         if not found or severity is None:
             return
-        worst = max(found, key=_share)
-        share = _share(worst)
+        worst = max(found, key=flat)
+        share = flat(worst)
         yield Finding(
             self.id,
             severity,
@@ -53,23 +49,17 @@ class SaturatedActivation(Rule):
             ),
             evidence={"saturated": share, "operations": len(found)},
             remedies=("batchnorm", fitting_init(trace), "standardize"),
-            since=next((t.step for t in seen.traces if _saturated(t)), None),
+            since=next((t.step for t in seen.traces if saturated(t)), None),
             reading=self.reading,
         )
 
 
-def _saturated(trace: Trace) -> list[Operation]:
-    ops = [op for op in activations(trace, TWO_SIDED) if op.forward.saturated is not None]
-    shares = [_share(op) for op in ops]
-    if not shares:
+def _always_shut(seen: Observation, share: Callable[[Operation], float]) -> list[Operation]:
+    """Activations, on the trunk or beside it, that let nothing through at any trace of a network that learns."""
+    if not seen.learning.learns:
         return []
-    if median(shares) >= FLAT_TYPICAL:
-        return [op for op in ops if _share(op) >= FLAT_TYPICAL]
-    return [op for op in ops if _share(op) >= FLAT_EVERYWHERE]
-
-
-def _share(op: Operation) -> float:
-    return op.forward.saturated or 0.0
+    places = [{(op.module, op.site): op for op in t.operations if share(op) >= SHUT} for t in seen.traces]
+    return [op for place, op in places[-1].items() if all(place in others for others in places)]
 
 
 def _severity(seen: Observation, always: bool) -> Severity | None:
@@ -98,12 +88,12 @@ class DeadUnits(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
-        found = _dead(trace)
+        found = dead(trace) if not seen.learning.learns or trouble(seen) else _always_shut(seen, off)
         if not found:
             return
-        worst = max(found, key=lambda op: op.forward.dead or 0.0)
-        share = worst.forward.dead or 0.0
-        always = all(any(op.forward.dead == 1.0 for op in _dead(t)) for t in seen.traces)
+        worst = max(found, key=off)
+        share = off(worst)
+        always = seen.learning.learns or all(any(op.forward.dead == 1.0 for op in dead(t)) for t in seen.traces)
         samples = worst.shape[0] * (len(seen.traces) if always else 1)
         severity = Severity.ERROR if always and not seen.learning.learns else _severity(seen, always)
         if samples < SEVERAL or severity is None:
@@ -112,19 +102,15 @@ class DeadUnits(Rule):
             self.id,
             severity,
             f"{share:.0%} of the units of {worst.label} are off for every sample of the batch, and so they get no "
-            f"gradient ({span(found)} with more than {DEAD:.0%}).",
+            f"gradient ({span(found)} with more than {SHUT:.0%}).",
             module=worst.module,
             source=worst.source,
             cause=_first_error(earlier),
             evidence={"dead": share, "operations": len(found)},
             remedies=("leaky-relu", fitting_init(trace), "batchnorm", "lr(x0.1)"),
-            since=next((t.step for t in seen.traces if _dead(t)), None),
+            since=next((t.step for t in seen.traces if dead(t)), None),
             reading=self.reading,
         )
-
-
-def _dead(trace: Trace) -> list[Operation]:
-    return [op for op in activations(trace, ONE_SIDED) if (op.forward.dead or 0.0) >= DEAD]
 
 
 class CollapsedSignal(Rule):

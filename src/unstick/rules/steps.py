@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import HOPELESS, below_epsilon, trouble
+from .measures import HOPELESS, below_epsilon, dead, saturated, trouble
 
 SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
@@ -128,6 +128,8 @@ def _by_sweep(
     """The finding where the same network learns at another rate, in fewer steps than it had at its own."""
     best, sweep = _best_rate(seen), seen.tried("rates")
     if best is None or sweep is None or not beyond(best):
+        return
+    if saturated(seen.traces[0]) or dead(seen.traces[0]):  # what is shut before the first step is not shut by steps
         return
     loss = sweep.numbers[f"x{best:g}"]
     yield Finding(

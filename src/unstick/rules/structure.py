@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import DECADES
-from .measures import EXPONENTIAL, failed, fitting_init, long_enough, trouble
+from .measures import EXPONENTIAL, failed, fitting_init, trouble
 
 SIGNS_ONLY = 2
 """Two values, normalised together, are +1 and -1 whatever they were."""
@@ -173,7 +173,8 @@ def _low_rank(trace: Trace, weighted: list[Operation]) -> bool:
 
 
 class UnboundedActivation(Rule):
-    """An exponential as a hidden activation. In a network that learns all the same it is a note.
+    """An exponential as a hidden activation. In a network that learns all the same several, one behind
+    another, are a note.
 
     With z ~ N(0, q) before it, E[exp(z)²] = exp(2q): q' = σ_w² exp(2q) has no fixed point unless σ_w² is below 1 / (2e)
     = 0.18, and even PyTorch's default for a linear layer is 0.33: the signal grows faster than exponentially with
@@ -192,7 +193,7 @@ class UnboundedActivation(Rule):
         trace = seen.traces[0]
         found = _exponentials(trace)
         ran = [op.forward for t in seen.traces for op in _exponentials(t)]
-        severity = trouble(seen) or (Severity.INFO if long_enough(seen) else None)
+        severity = trouble(seen) or (Severity.INFO if seen.learning.learns and len(found) > 1 else None)
         if severity is None or all(f.rms <= BALANCED for f in ran) or any(f.rule == _SLOW for f in earlier):
             return
         at = found[0]

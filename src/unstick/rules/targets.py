@@ -14,6 +14,8 @@ from .reach import CLASSIFYING, classifies, found, grave, output
 LARGE = 10.0
 """Initialisations make outputs of size one; targets ten times as large are taken for unscaled, as inputs are."""
 
+HUGE = 1000.0  # worth a note even where the network learns
+
 SMALL = 0.01
 """Targets that differ by a hundredth of what the outputs differ by at the start; as for inputs."""
 
@@ -103,7 +105,7 @@ class UnscaledTargets(Rule):
                 yield self._found(seen, ends, Severity.WARNING, f"{sizes}, and the run broke down.", {})
             return
         if severity is None:
-            if math.hypot(asked.mean, asked.deviation) >= LARGE and seen.learning.learns:
+            if math.hypot(asked.mean, asked.deviation) >= HUGE and seen.learning.learns:
                 text = f"{sizes}, where a network's first outputs are of size one. It learns all the same."
                 yield self._found(seen, ends, Severity.INFO, text, {})
         elif math.hypot(asked.mean, asked.deviation) >= LARGE:

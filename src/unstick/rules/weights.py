@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ..observation import GROWTH, Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
-from .gradient import DECADES, delayed, explodes, late, note, vanishes
+from .gradient import DECADES, delayed, explodes, late, vanishes
 from .measures import (
     EXPONENTIAL,
     activations,
@@ -21,9 +21,9 @@ from .measures import (
     worse_than_constant,
 )
 
-BLOWN_UP = 10.0
-"""A layer with random weights multiplies the root mean square of its input by σ_w: the root of 2 for He, 0.6 for
-PyTorch's default, 1 for Glorot. At ten, it is an order of magnitude off."""
+LARGE, SMALL = 5.0, 0.05
+"""A layer with random weights multiplies the root mean square of its input by σ_w, the root of fan-in times their
+variance: PyTorch's default is 0.6, Glorot's 1, He's 1.4; a sigmoid that is to be critical wants 4."""
 
 
 class WeightsTooSmall(Rule):
@@ -32,6 +32,8 @@ class WeightsTooSmall(Rule):
     Each layer multiplies the gradient by about the root of (weight variance x fan-out). Where that product is below
     what the activation needs (2 for ReLU, 1 for tanh), the signal shrinks in every layer, forward and backward.
     PyTorch's default `nn.Linear` has 1/3.
+
+    A network that learns all the same gets a note where every layer is far below that.
 
     Glorot and Bengio 2010; He et al. 2015.
     """
@@ -43,6 +45,7 @@ class WeightsTooSmall(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         state = gradient(seen, DECADES) if vanishes(seen) else delayed(seen)
         if state is None or state.culprit != "weights":
+            yield from self._by_layer(seen)
             return
         trace = state.onset
         weighted = [op for op in trace.hidden[1:] if op.kind == "weights"]
@@ -50,7 +53,7 @@ class WeightsTooSmall(Rule):
         factor = 10 ** (-lost / max(1, len(weighted)))
         yield Finding(
             self.id,
-            Severity.ERROR if vanishes(seen) else note(seen),
+            Severity.ERROR if vanishes(seen) else Severity.WARNING,
             f"The weights are too small for this depth: each of {len(weighted)} layers shrinks the gradient to "
             f"{factor:.2f} of itself, {lost:.1f} decades in all.{late(seen)}",
             module=weighted[0].module if weighted else None,
@@ -58,6 +61,27 @@ class WeightsTooSmall(Rule):
             evidence={"decades": lost, "factor_per_layer": factor, "layers": len(weighted)},
             remedies=(fitting_init(trace), critical_start(trace), "batchnorm", "residual"),
             since=state.onset.step,
+            reading=self.reading,
+        )
+
+    def _by_layer(self, seen: Observation) -> Iterator[Finding]:
+        trace = seen.traces[0]
+        sizes, severity = _sizes(trace), trouble(seen) or (Severity.INFO if seen.learning.learns else None)
+        if len(sizes) < 2 or max(size for size, _ in sizes) > SMALL or severity is None:
+            return
+        if any(op.kind == "normalisation" for op in trace.operations):  # which takes the size of weights out again
+            return
+        size, at = max(sizes, key=lambda pair: pair[0])
+        yield Finding(
+            self.id,
+            severity,
+            f"All weights are small: each of {len(sizes)} layers shrinks a signal to {size:.2g} of its size or less, "
+            f"where about 1 keeps it. Nothing gets through before they have grown.",
+            module=at.module,
+            source=at.source,
+            evidence={"factor": size, "layers": len(sizes)},
+            remedies=(fitting_init(trace), critical_start(trace)),
+            since=0,
             reading=self.reading,
         )
 
@@ -102,32 +126,30 @@ class WeightsTooLarge(Rule):
 
     def _by_layer(self, seen: Observation) -> Iterator[Finding]:
         trace, learning = seen.traces[0], seen.learning
-        large = [(gain, op) for op in trace.operations if (gain := _gain(trace, op)) >= BLOWN_UP]
+        large = [(size, op) for size, op in _sizes(trace) if size >= LARGE]
         if not large or not worse_than_constant(seen):
             return
-        gain, at = max(large, key=lambda pair: pair[0])
+        size, at = max(large, key=lambda pair: pair[0])
         yield Finding(
             self.id,
             Severity.ERROR,
-            f"The weights are too large: {at.label} multiplies the size of its signal by {gain:.3g} before any step is "
-            f"taken. The loss begins at {learning.initial_loss:.3g} and comes down to {learning.final_loss:.3g}, where "
+            f"The weights are too large: those of {at.label} multiply the size of a signal by {size:.3g}, where about "
+            f"1 keeps it. The loss begins at {learning.initial_loss:.3g} and comes to {learning.final_loss:.3g}, where "
             f"a constant output has {learning.constant_loss:.3g}.",
             module=at.module,
             source=at.source,
-            evidence={"gain": gain, "layers": len(large), "initial_loss": learning.initial_loss},
+            evidence={"factor": size, "layers": len(large), "initial_loss": learning.initial_loss},
             remedies=(fitting_init(trace), "batchnorm", "init(orthogonal)"),
             since=0,
             reading=self.reading,
         )
 
 
-def _gain(trace: Trace, op: Operation) -> float:
-    """Size of a weighted operation's output over that of its input; 0 where it is not known."""
-    if op.kind != "weights" or op.backward is None:
-        return 0.0
-    read = [trace.operations[i].forward.rms for i in op.parents] or [i.rms for i in trace.inputs]
-    sizes = [rms for rms in read if rms > 0 and math.isfinite(rms)]
-    return op.forward.rms / max(sizes) if sizes and math.isfinite(op.forward.rms) else 0.0
+def _sizes(trace: Trace) -> list[tuple[float, Operation]]:
+    """σ_w of the weighted operations before the first step, as far as it is known, with the operations."""
+    steps = {p.name: p for p in trace.parameters if p.norm > 0 and math.isfinite(p.norm)}
+    ops = {op.parameter: op for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
+    return [(steps[name].norm / math.sqrt(steps[name].shape[0]), op) for name, op in ops.items() if name in steps]
 
 
 class SymmetricWeights(Rule):
@@ -169,7 +191,7 @@ class SymmetricWeights(Rule):
 
     def _at_first(self, seen: Observation) -> Iterator[Finding]:
         trace = seen.traces[0]
-        alike = [(op, p) for op, p in weight_steps(trace) if p.alike and p.norm > 0]
+        alike = [(op, p) for op, p in weight_steps(trace) if p.began_alike and p.norm > 0]
         severity = trouble(seen) or (Severity.INFO if seen.learning.learns else None)
         if not alike or severity is None:
             return

@@ -209,9 +209,9 @@ def move(numbers: Sequence[float]) -> Move:
     return Move(*numbers)
 
 
-def rows_alike(matrix: Tensor) -> bool:
-    """Whether all rows of a matrix are the same to rounding."""
-    rows = _dense(matrix.detach()).flatten(1)
+def rows_alike(matrix: Tensor | None) -> bool:
+    """Whether all rows of a matrix, or of a gradient, are the same to rounding."""
+    rows = _dense(matrix).detach().flatten(1)
     return bool((rows - rows[0]).abs().amax() <= ALIKE * rows.abs().amax())
 
 

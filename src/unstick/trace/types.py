@@ -117,9 +117,9 @@ class ParameterStep:
 
     norm: ‖w‖ before the step. gradient: ‖dL/dw‖, None where the parameter got none. step: ‖Δw‖, the step really
     taken, as seen in the stored weights, where rounding has had its share. resolution: the machine epsilon of the
-    parameter's dtype; a smaller relative step still moves entries that are small or zero. alike: the rows of a weight
-    matrix, which are its units, are all the same. symmetric: and they get the same gradient, so they will stay so.
-    trainable: requires_grad. held: the optimizer has it.
+    parameter's dtype; a smaller relative step still moves entries that are small or zero. symmetric: the units of a
+    weight matrix are all alike and get the same gradient, so they will stay alike. trainable: requires_grad. held: the
+    optimizer has it. began_alike: its units were all alike before the first step.
     """
 
     name: str
@@ -131,7 +131,7 @@ class ParameterStep:
     symmetric: bool
     trainable: bool
     held: bool = True
-    alike: bool = False
+    began_alike: bool = False
 
     @property
     def relative(self) -> float:
