@@ -73,7 +73,7 @@ def late(seen: Observation) -> str:
 
 def _remedies_for_vanishing(trace: Trace, culprit: str) -> tuple[str, ...]:
     if culprit == "weights":
-        tailored = ("trelu+init(critical)",) if main_activation(trace) == "relu" else ()
+        tailored = (f"trelu+{critical_start(trace)}",) if main_activation(trace) == "relu" else ()
         return (fitting_init(trace), critical_start(trace), "batchnorm", "residual", *tailored)
     if main_activation(trace) in TWO_SIDED:
         return ("batchnorm", critical_start(trace), "relu+init(he)", "tanh+init(xavier)", "residual")

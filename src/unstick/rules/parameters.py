@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from ..observation import Observation
+from ..trace.attribution import attenuation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
 from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, trouble
 
 FLATTENING = ONE_SIDED | TWO_SIDED | EXPONENTIAL
 """A gradient that these bring to zero has a cause of its own: dead units, saturation, too large a signal."""
+
+
+FADED = 20.0
+"""Decades. From a gradient of about one it takes forty to become zero in float32."""
 
 
 class NoGradient(Rule):
@@ -37,7 +42,7 @@ class NoGradient(Rule):
             return
         shut = _always(seen, lambda p: p.gradient == 0.0)
         where = _shut(trace)
-        if failed(seen) and shut and where is not None and not _rounded(trace):
+        if failed(seen) and shut and where is not None and not _faded(trace):
             yield self._finding(trace, Severity.ERROR, shut, where)
 
     def _finding(
@@ -148,9 +153,11 @@ def _shut(trace: Trace) -> Operation | None:
     return _last_weighted(trace)
 
 
-def _rounded(trace: Trace) -> bool:
-    """Whether the trunk is computed in float16, where small numbers are zero: that is another rule's matter."""
-    return bool(trace.hidden) and trace.hidden[0].dtype == "float16"
+def _faded(trace: Trace) -> bool:
+    """Whether small numbers became zero, in float16 or after many decades: both are other rules' matters."""
+    lost = attenuation(trace)
+    ran_out = lost is not None and lost.truncated == "underflow" and lost.decades >= FADED
+    return ran_out or (bool(trace.hidden) and trace.hidden[0].dtype == "float16")
 
 
 def _last_weighted(trace: Trace) -> Operation | None:
