@@ -25,6 +25,7 @@ from .observe import observe
 from .remedies import parse
 from .rules.gradient import explodes, vanishes
 from .rules.measures import FAR_BEHIND, failed, fitting_init, gained, lags, main_activation, weak
+from .rules.reach import OUT_OF_REACH, reach
 from .state import preserved
 from .trace.attribution import attenuation
 
@@ -229,11 +230,10 @@ def _features(lab: Lab) -> Tensor | None:
 
 def _last_map(lab: Lab) -> Last:
     """What the reference ends in: the network's own last activation, where its outputs can be right."""
-    ends = lab.seen.ends
+    ends, state = lab.seen.ends, reach(lab.seen)
     if ends is None or ends.activation not in ONTO or ends.within is None:
         return None
-    wrong = ends.free is not None and ends.within > ends.free + 0.1 * abs(ends.within)
-    return None if wrong else ONTO[ends.activation]
+    return None if state is not None and state.share >= OUT_OF_REACH else ONTO[ends.activation]
 
 
 class _Reference(nn.Module):

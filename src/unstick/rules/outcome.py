@@ -76,7 +76,7 @@ class NotLearning(Rule):
 
     An error where another finding explains it. Where none does it is a warning: some tasks are slow to begin, and
     then the step count or the data are what to look at. One that has begun for certain, because of its input, and has
-    less than 1 % to show for it yet, is left alone. A warning too where it learns, and a plain model that was trained
+    less than 1 % to show for it yet, is left alone. A warning too where it learns, and a linear model that was trained
     beside it, on the same batches and in as many steps, is far ahead.
     """
 
@@ -122,15 +122,12 @@ class NotLearning(Rule):
         learning, model = seen.learning, seen.tried("reference")
         assert model is not None
         cause = next((f.rule for f in earlier if f.severity is not Severity.INFO), None)
-        plain = (
-            f"a network with {model.numbers['hidden']} hidden units" if model.numbers["hidden"] else "a linear model"
-        )
         return Finding(
             self.id,
             Severity.WARNING,
             f"The network learns next to nothing: after {learning.steps} steps its loss is {learning.final_loss:.4g}, "
-            f"where a constant output has {learning.constant_loss:.4g} and {plain}, on the same batches and in as many "
-            f"steps, {model.numbers['final_loss']:.4g}.",
+            f"where a constant output has {learning.constant_loss:.4g} and a linear model, on the same batches and in "
+            f"as many steps, {model.numbers['final_loss']:.4g}.",
             cause=cause,
             evidence={
                 "final_loss": learning.final_loss,
@@ -141,6 +138,10 @@ class NotLearning(Rule):
             remedies=() if cause else ("lr(x10)", "adam", "batchnorm", "standardize"),
             reading=self.reading,
         )
+
+
+NO_WITNESS = 2.0
+"""A reference model whose loss is twice that of a constant output did not fail for want of a signal in the data."""
 
 
 class UnlearnableTargets(Rule):
@@ -160,6 +161,9 @@ class UnlearnableTargets(Rule):
         if any(f.severity is Severity.ERROR for f in earlier) or not failed(seen) or seen.learning.begun:
             return
         if heart is None or reference is None or not heart.numbers["learns"] or reference.numbers["learns"]:
+            return
+        loss, constant = reference.numbers["final_loss"], reference.numbers["constant_loss"]
+        if loss is None or constant is None or not loss <= NO_WITNESS * abs(constant):
             return
         if rates is not None and rates.numbers["best"] is not None:
             return
