@@ -31,10 +31,9 @@ from .trace.attribution import attenuation
 
 MEMORISING = 200  # steps on one batch
 COMPARING = 100  # steps at each learning rate, at the least
-BY_HEART = 0.1
-"""A loss that is a tenth of a constant output's on all data: a batch of one sample has no constant output to beat."""
-PLAIN = 32
-"""Samples in a batch for a reference model, at the least: its learning rate is none for single samples."""
+SAMPLES_TOGETHER = 32
+"""In a batch for a reference model, or to be learned by heart, at the least. A single sample has no constant output to
+beat, and the reference's learning rate is none for it."""
 FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 HIDDEN = 64  # units of the reference network
 SAMPLES = 4  # batches that its inputs are scaled by
@@ -73,6 +72,12 @@ class Lab:
         except Exception:
             return None
 
+    @property
+    def together(self) -> int:
+        """How many of the case's batches make one that is large enough."""
+        ends = self.seen.ends
+        return math.ceil(SAMPLES_TOGETHER / ends.outputs.shape[0]) if ends else 1
+
     def larger(self, together: int) -> Callable[[], Iterator[Any]]:
         """A source of batches, each of so many of the case's own."""
 
@@ -94,12 +99,11 @@ class Lab:
 
 def one_batch(lab: Lab) -> Shown:
     """Can it learn a single batch by heart?"""
-    seen = lab.run(steps=MEMORISING, data=lab.batches(1)).learning
-    constant = lab.seen.learning.constant_loss
-    learns = seen.learns or (constant is not None and 0 <= seen.final_loss <= BY_HEART * constant)
+    batches = lab.batches(lab.together)
+    seen = lab.run(steps=MEMORISING, data=batches if len(batches) == 1 else [joined(batches)]).learning
     fell = f"in {seen.steps} steps its loss went from {seen.initial_loss:.3g} to {seen.final_loss:.3g}"
-    able = "It can" if learns else "It cannot"
-    return f"{able}: {fell}.", {"learns": learns, "final_loss": seen.final_loss, "steps": seen.steps}
+    able = "It can" if seen.learns else "It cannot"
+    return f"{able}: {fell}.", {"learns": seen.learns, "final_loss": seen.final_loss, "steps": seen.steps}
 
 
 def reference(lab: Lab) -> Shown | None:
@@ -109,7 +113,7 @@ def reference(lab: Lab) -> Shown | None:
     if ends is None or inputs is None or len(ends.outputs.shape) > 2:
         return None
     fresh = partial(_Reference, inputs, ends.outputs.shape[1:], _last_map(lab))
-    together = math.ceil(PLAIN / ends.outputs.shape[0])
+    together = lab.together
     steps = max(COMPARING, lab.seen.learning.steps // together)
     data = lab.case.data if together == 1 else lab.larger(together)
     for hidden in (0, HIDDEN):

@@ -251,6 +251,7 @@ def test_only_failing_runs_count_and_the_majority_decides(sick: Fault) -> None:
 
 @pytest.mark.parametrize(("reached", "expected"), [(0.95, True), (0.9, True), (0.85, False), (None, False)])
 def test_repaired_is_nine_tenths_of_the_way(reached: float | None, expected: bool) -> None:
+    base: dict[str, Any] = {"base": 0.0}
     trials = {
         "unchanged": 0.1,
         "level": 0.95,
@@ -263,11 +264,11 @@ def test_repaired_is_nine_tenths_of_the_way(reached: float | None, expected: boo
             {"remedy": "clip(1)", "score": 0.1},
         ],
     }
-    assert score.repaired({"trials": trials}, "proposed") is expected
+    assert score.repaired({**base, "trials": trials}, "proposed") is expected
     assert [t["remedy"] for t in score.tried(trials, "proposed")] == ["relu", "clip(1)"]
-    assert score.repaired({"trials": trials}, "published") is None
-    assert score.repaired({"trials": {**trials, "level": 0.12}}, "proposed") is None
-    assert score.repaired({"trials": {**trials, "whole": False}}, "proposed") is (True if expected else None)
+    assert score.repaired({**base, "trials": trials}, "published") is None
+    assert score.repaired({**base, "trials": {**trials, "level": 0.12}}, "proposed") is None
+    assert score.repaired({**base, "trials": {**trials, "whole": False}}, "proposed") is (True if expected else None)
     assert score.repaired({}, "proposed") is None
 
 
