@@ -147,7 +147,7 @@ class BelowEpsilon(Rule):
         matrices = [p for p in trace.parameters if p.gradient and p.held and len(p.shape) > 1]
         certain = len(low) == len(matrices) and all(p.relative < HOPELESS for p in low)
         severity = Severity.ERROR if certain else trouble(seen)
-        if seen.learning.learns and severity is None and len(low) == len(matrices):
+        if severity is None and len(low) == len(matrices) and _slowed(seen):
             severity = Severity.INFO
         if not low or severity is None or min(map(entry, low)) < SMALLEST_SQUARE:
             return
@@ -175,6 +175,13 @@ class BelowEpsilon(Rule):
             since=next((t.step for t in seen.traces if below_epsilon(seen, t)), None),
             reading=self.reading,
         )
+
+
+def _slowed(seen: Observation) -> bool:
+    """It learns, from a gradient that was as small from the start: it has not become so by having learned."""
+    learning, constant = seen.learning, seen.learning.constant_loss
+    at_first = len(below_epsilon(seen, seen.traces[0])) == len(below_epsilon(seen))
+    return learning.learns and at_first and constant is not None and 2 * learning.final_loss > constant
 
 
 def _share(seen: Observation, step: float, shape: tuple[int, ...]) -> float:

@@ -191,7 +191,7 @@ class SymmetricWeights(Rule):
 
     def _at_first(self, seen: Observation) -> Iterator[Finding]:
         trace = seen.traces[0]
-        alike = [(op, p) for op, p in weight_steps(trace) if p.began_alike and p.norm > 0]
+        alike = [(op, p) for op, p in weight_steps(trace) if p.began_alike and p.norm > 0 and p.shape[0] > 1]
         severity = trouble(seen) or (Severity.INFO if seen.learning.learns else None)
         if not alike or severity is None:
             return
