@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from unstick.remedies import parse
@@ -13,9 +15,13 @@ from . import truth
 from .catalogue import first_with_fix
 from .program import Fault
 
+HERE = Path(__file__).parent
 Result = dict[str, Any]
 NEAR = 0.9
 """A remedy repairs where it covers this share of the way from the unchanged network's score to the fix's."""
+
+SINGLES: dict[str, Any] = json.loads(file.read_text()) if (file := HERE / "singles.json").exists() else {}
+"""What `sweep.py` found for programs that no proposal repairs."""
 
 SYMPTOMS = {"not-learning", "non-finite"}
 
@@ -92,21 +98,37 @@ def tried(trials: Result, which: str) -> list[Result]:
     return [t for t in trials["tried"] if t["remedy"] in names]
 
 
-def repaired(result: Result, which: str) -> bool | None:
-    """Whether a remedy of `which` ("proposed", "published") comes near the fix; None where nothing can be said.
-
-    That is so where the fix is no better in as many steps, or where the time was too short for all of them.
-    """
+def goal(result: Result) -> float | None:
+    """The score from which on a program counts as repaired; None where the fix is no better in as many steps."""
     trials = result.get("trials")
     if not trials or trials["level"] is None:
         return None
     start = max(trials["unchanged"], result["base"])  # an R² of minus infinity is no longer way than one of zero
     if trials["level"] < start + 0.05:
         return None
-    goal = start + NEAR * (trials["level"] - start)
+    return start + NEAR * (trials["level"] - start)
+
+
+def repairable(case: Fault, result: Result) -> bool | None:
+    """Whether a proposal repairs it, where any single change does: a proposal, the published one, or one of a sweep."""
+    proposed = repaired(result, "proposed")
+    if proposed is not False:
+        return proposed
+    single = bool(repaired(result, "published")) or bool(SINGLES.get(case.id, {}).get("repairing"))
+    return False if single else None
+
+
+def repaired(result: Result, which: str) -> bool | None:
+    """Whether a remedy of `which` ("proposed", "published") comes near the fix; None where nothing can be said.
+
+    That is so where the fix is no better in as many steps, or where the time was too short for all of them.
+    """
+    trials, aim = result.get("trials"), goal(result)
+    if not trials or aim is None:
+        return None
     if which == "published" and not trials["published"]:
         return None
-    reached = [t["score"] is not None and t["score"] >= goal for t in tried(trials, which)]
+    reached = [t["score"] is not None and t["score"] >= aim for t in tried(trials, which)]
     if not any(reached) and not trials["whole"]:
         return None
     return any(reached)
@@ -125,6 +147,7 @@ FAULT_COLUMNS: dict[str, Callable[[Fault, Result], bool | None]] = {
     "cause first": lambda c, r: most(failing(r), lambda run: named(c, run)) if has_cause(c) else None,
     "cause in three": lambda c, r: most(failing(r), lambda run: among_three(c, run)) if has_cause(c) else None,
     "repaired by a proposal": lambda c, r: repaired(r, "proposed"),
+    "of what one change repairs": repairable,
     "by the published words": lambda c, r: repaired(r, "published"),
 }
 

@@ -176,6 +176,11 @@ def test_units_that_began_alike_and_came_apart_are_a_note() -> None:
     assert found(cases.digits_case(lambda: Images(False), "different"), "symmetric-weights") is None
 
 
+def test_a_single_unit_is_not_alike() -> None:
+    build = lambda: nn.Sequential(nn.Linear(64, 1), nn.Tanh(), nn.Linear(1, 10))  # noqa: E731
+    assert found(cases.digits_case(build, "one unit"), "symmetric-weights") is None
+
+
 # -- what is one for all -----------------------------------------------------------------------------------------------
 
 
