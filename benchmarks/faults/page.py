@@ -36,6 +36,7 @@ Other people have published training programs that do not learn, and said what i
 
     python -m benchmarks.faults.plain      # does the published label survive? plain training, no verdicts
     python -m benchmarks.faults            # diagnoses and trials; results.json
+    python -m benchmarks.faults.sweep      # can any single change repair what no proposal repairs? singles.json
     python -m benchmarks.faults --page     # this page
 
 A program counts as faulty only in those runs in which *plain* training of the same weights on the same batches fails:
@@ -44,8 +45,11 @@ mean in terms of rules is in `benchmarks/faults/truth.py`, with a reason for eac
 answers were seen. *Detected*: a finding of severity error, or `not-learning`. *Cause first*: the first finding names a
 published cause. *Cause in three*: one of the first three names it or what follows from it. *Repaired*: a remedy covers
 nine tenths of the way from the unchanged network's score to that of the published fix, in as many steps; any remedy
-counts, not only the published one. A case is counted by the majority of its failing runs. Intervals are Wilson's, 95 %.
-Programs are split by a hash of what they are: rules may be improved on `tune`, and `held` is reported on.
+counts, not only the published one. *Of what one change repairs*: the same, among the programs that a proposal, the
+published words, or any single remedy repairs (the sweep covers grades A and B). A case is counted by the majority of
+its failing runs. Intervals are Wilson's, 95 %. Programs are split by a hash of what they are: rules may be improved on
+`tune`, and `held` is reported on. One choice was made after looking at alarms on the controls and on repaired programs:
+that a network is warned of only where a *linear* model is far ahead of it, and not where a wide one is.
 """
 
 
