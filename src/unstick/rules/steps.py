@@ -14,6 +14,10 @@ SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
 
 
+FASTER = ("lr(x10)", "lr(x100)", "lr(x1000)", "adam")
+SLOWER = ("lr(x0.1)", "lr(x0.01)", "lr(x0.001)")
+
+
 class LearningRateTooHigh(Rule):
     """Steps overshoot: they change the weights by a tenth and more, and the loss of the very batch that they were
     computed on goes up, although the gradient promised that it would go down.
@@ -34,7 +38,7 @@ class LearningRateTooHigh(Rule):
             return
         first = next((t for t in seen.traces if (t.typical_step or 0.0) >= LARGE_STEP), None)
         if first is None or not _overshoots(first):
-            yield from _by_sweep(self, seen, severity, "high", lambda factor: factor < 1)
+            yield from _by_sweep(self, seen, severity, "high", lambda factor: factor < 1, SLOWER)
             return
         size = first.typical_step or 0.0
         yield Finding(
@@ -43,7 +47,7 @@ class LearningRateTooHigh(Rule):
             f"The learning rate is too high: step {first.step} changed a typical weight matrix by {size:.3g} times its "
             f"size, and the loss of the batch it was made for went {_outcome(first)}.",
             evidence={"relative_step": size, "loss": first.loss, "change": first.change, "predicted": first.predicted},
-            remedies=_rates(seen, "lr(x0.1)", "lr(x0.01)", "lr(x0.001)"),
+            remedies=_rates(seen, *SLOWER),
             since=first.step,
             reading=self.reading,
         )
@@ -96,7 +100,7 @@ class LearningRateTooLow(Rule):
             return
         largest = max(p.relative for moved in taken for p in moved)
         if not (largest < HOPELESS or (trouble(seen) and largest < SMALL)):
-            yield from _by_sweep(self, seen, severity, "low", lambda factor: factor > 1)
+            yield from _by_sweep(self, seen, severity, "low", lambda factor: factor > 1, FASTER)
             return
         yield Finding(
             self.id,
@@ -104,7 +108,7 @@ class LearningRateTooLow(Rule):
             f"The learning rate is too low: the largest step changes a weight matrix by {largest:.0e} of its size, so "
             f"that a change of 1 % takes {0.01 / largest if largest else float('inf'):.0e} steps.",
             evidence={"largest_relative_step": largest},
-            remedies=_rates(seen, "lr(x10)", "lr(x100)", "lr(x1000)", "adam"),
+            remedies=_rates(seen, *FASTER),
             since=seen.traces[0].step,
             reading=self.reading,
         )
@@ -123,7 +127,12 @@ def _rates(seen: Observation, *usual: str) -> tuple[str, ...]:
 
 
 def _by_sweep(
-    rule: Rule, seen: Observation, severity: Severity, side: str, beyond: Callable[[float], bool]
+    rule: Rule,
+    seen: Observation,
+    severity: Severity,
+    side: str,
+    beyond: Callable[[float], bool],
+    usual: tuple[str, ...],
 ) -> Iterator[Finding]:
     """The finding where the same network learns at another rate, in fewer steps than it had at its own."""
     best, sweep = _best_rate(seen), seen.tried("rates")
@@ -138,7 +147,7 @@ def _by_sweep(
         f"The learning rate is too {side}: at {best:g} times the rate the same network learns, to a loss of "
         f"{loss:.3g}; at its own it stays at {seen.learning.final_loss:.3g}.",
         evidence={"factor": best, "loss": loss, "final_loss": seen.learning.final_loss},
-        remedies=_rates(seen),
+        remedies=_rates(seen, *usual),
         since=0,
         reading=rule.reading,
     )
