@@ -47,11 +47,6 @@ def singles(case: Fault, result: dict[str, Any], budget: float) -> dict[str, Any
     }
 
 
-def read() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = json.loads(FILE.read_text()) if FILE.exists() else {}
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=2)

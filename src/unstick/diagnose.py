@@ -30,8 +30,8 @@ def diagnose(
     """Observe a short training run of a copy of `case` and say what is wrong with it.
 
     steps: optimizer steps to watch (300, and more where batches are so small that these hold fewer than 1,000 samples).
-    budget: seconds after which the run ends, with what it has (120). device:
-    where to run; None leaves the model where it is. progress: called with (description, done, total).
+    budget: seconds after which the run ends, with what it has (120). device: where to run; None leaves the model where
+    it is. progress: called with (description, done, total).
 
     Nothing of the user's is changed. Same seed, same findings. Ctrl-C ends the run and keeps what it has, marked as
     interrupted. Raises CaseError where the case cannot run.

@@ -54,3 +54,8 @@ class Rule(ABC):
     @abstractmethod
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterable[Finding]:
         """Findings of this rule. `earlier` holds what rules before it in `RULES` found, causes before symptoms."""
+
+
+def first_error(earlier: Sequence[Finding]) -> str | None:
+    """The rule of the first error among earlier findings: what a symptom points at."""
+    return next((f.rule for f in earlier if f.severity is Severity.ERROR), None)

@@ -98,6 +98,11 @@ def trouble(seen: Observation) -> Severity | None:
     return Severity.WARNING if lags(seen) else None
 
 
+def grade(seen: Observation) -> Severity | None:
+    """The same, and a note where it learns all the same; None where it is too early to say."""
+    return trouble(seen) or (Severity.INFO if seen.learning.learns else None)
+
+
 def long_enough(seen: Observation) -> bool:
     """Whether the run could have shown learning."""
     steps = seen.learning.steps

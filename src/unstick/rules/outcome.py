@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..observation import Observation
 from ..trace.types import Operation, Trace
-from .base import Finding, Rule, Severity
+from .base import Finding, Rule, Severity, first_error
 from .measures import failed, lags, long_enough
 
 
@@ -35,7 +35,7 @@ class NonFinite(Rule):
             f"NaN or infinity from step {step} on, {where}.",
             module=at.module if at else None,
             source=at.source if at else None,
-            cause=next((f.rule for f in earlier if f.severity is Severity.ERROR), None),
+            cause=first_error(earlier),
             evidence={"diverged_at": seen.diverged, "last_loss": seen.losses[-1]},
             # What is wrong before the first step is not for a step size to mend.
             remedies=("lr(x0.1)", "clip(1.0)", "batchnorm") if step else ("batchnorm", "init(lsuv)", "standardize"),
@@ -90,7 +90,7 @@ class NotLearning(Rule):
             yield self._behind(seen, earlier)
         if not failed(seen) or not long_enough(seen):
             return
-        cause = next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
+        cause = first_error(earlier)
         if cause is None and learning.begun:
             return
         reference = (

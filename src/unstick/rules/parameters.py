@@ -8,7 +8,7 @@ from ..observation import Observation
 from ..trace.attribution import attenuation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
-from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, trouble
+from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, grade
 
 FLATTENING = ONE_SIDED | TWO_SIDED | EXPONENTIAL
 """A gradient that these bring to zero has a cause of its own: dead units, saturation, too large a signal."""
@@ -113,9 +113,7 @@ class NotInOptimizer(Rule):
 
 def _severity(seen: Observation, certain: bool) -> Severity | None:
     """A network that learns gets a note; one that fails, or certainly will, an error; None: too early to say."""
-    if seen.learning.learns:
-        return trouble(seen) or Severity.INFO
-    return Severity.ERROR if failed(seen) or certain else None
+    return grade(seen) or (Severity.ERROR if certain else None)
 
 
 def _meant(trace: Trace) -> list[ParameterStep]:

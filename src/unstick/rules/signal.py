@@ -8,9 +8,9 @@ from itertools import takewhile
 
 from ..observation import Observation
 from ..trace.types import Operation, Trace
-from .base import Finding, Rule, Severity
+from .base import Finding, Rule, Severity, first_error
 from .gradient import vanishes
-from .measures import SEVERAL, SHUT, dead, first_difference, fitting_init, flat, off, saturated, span, trouble
+from .measures import SEVERAL, SHUT, dead, first_difference, fitting_init, flat, grade, off, saturated, span, trouble
 
 ROUNDING = 1e-10
 """Between-sample share of the second moment that float32 arithmetic makes by itself: (100 epsilon)²."""
@@ -31,7 +31,7 @@ class SaturatedActivation(Rule):
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
         found = saturated(trace) if trouble(seen) or vanishes(seen) else _always_shut(seen, flat)
-        severity = _severity(seen, always=True)
+        severity = _severity(seen)
         if not found or severity is None:
             return
         worst = max(found, key=flat)
@@ -62,15 +62,9 @@ def _always_shut(seen: Observation, share: Callable[[Operation], float]) -> list
     return [op for place, op in places[-1].items() if all(place in others for others in places)]
 
 
-def _severity(seen: Observation, always: bool) -> Severity | None:
+def _severity(seen: Observation) -> Severity | None:
     """A note where the network learns by other ways, past units that never did anything."""
-    if vanishes(seen):
-        return Severity.ERROR
-    return trouble(seen) or (Severity.INFO if always and seen.learning.learns else None)
-
-
-def _first_error(earlier: Sequence[Finding]) -> str | None:
-    return next((f.rule for f in earlier if f.severity is Severity.ERROR), None)
+    return Severity.ERROR if vanishes(seen) else grade(seen)
 
 
 class DeadUnits(Rule):
@@ -95,7 +89,7 @@ class DeadUnits(Rule):
         share = off(worst)
         always = seen.learning.learns or all(any(op.forward.dead == 1.0 for op in dead(t)) for t in seen.traces)
         samples = worst.shape[0] * (len(seen.traces) if always else 1)
-        severity = Severity.ERROR if always and not seen.learning.learns else _severity(seen, always)
+        severity = Severity.ERROR if always and not seen.learning.learns else _severity(seen)
         if samples < SEVERAL or severity is None:
             return
         yield Finding(
@@ -105,7 +99,7 @@ class DeadUnits(Rule):
             f"gradient ({span(found)} with more than {SHUT:.0%}).",
             module=worst.module,
             source=worst.source,
-            cause=_first_error(earlier),
+            cause=first_error(earlier),
             evidence={"dead": share, "operations": len(found)},
             remedies=("leaky-relu", fitting_init(trace), "batchnorm", "lr(x0.1)"),
             since=next((t.step for t in seen.traces if dead(t)), None),
@@ -142,7 +136,7 @@ class CollapsedSignal(Rule):
             f"rounding error ({entering:.0%} where it enters).",
             module=at.module,
             source=at.source,
-            cause=_first_error(earlier),
+            cause=first_error(earlier),
             evidence={"between_samples": share, "between_samples_at_the_input": entering},
             remedies=("batchnorm", "residual"),
             since=next((t.step for t in seen.traces if _collapsed(t)), None),
@@ -156,13 +150,9 @@ def _collapsed(trace: Trace) -> list[Operation]:
         return []
     last = [op for op in trace.operations[trace.path[-1] + 1 :] if op.kind == "weights" and op.backward is not None]
     alike = list(takewhile(_alike, reversed([*trace.hidden, *last[:1]])))
-    return alike[::-1] if alike and _told(alike[0]) else []
+    return alike[::-1] if alike and not math.isnan(alike[0].forward.between) else []
 
 
 def _alike(op: Operation) -> bool:
     """All samples of its output are the same, or there is one row for all of them."""
     return op.forward.between < ROUNDING or (len(op.shape) > 1 and op.shape[0] == 1)
-
-
-def _told(op: Operation) -> bool:
-    return not math.isnan(op.forward.between)

@@ -14,9 +14,9 @@ from .measures import (
     activations,
     critical_start,
     fitting_init,
+    grade,
     gradient,
     main_activation,
-    trouble,
     weight_steps,
     worse_than_constant,
 )
@@ -66,7 +66,7 @@ class WeightsTooSmall(Rule):
 
     def _by_layer(self, seen: Observation) -> Iterator[Finding]:
         trace = seen.traces[0]
-        sizes, severity = _sizes(trace), trouble(seen) or (Severity.INFO if seen.learning.learns else None)
+        sizes, severity = _sizes(trace), grade(seen)
         if len(sizes) < 2 or max(size for size, _ in sizes) > SMALL or severity is None:
             return
         if any(op.kind == "normalisation" for op in trace.operations):  # which takes the size of weights out again
@@ -192,7 +192,7 @@ class SymmetricWeights(Rule):
     def _at_first(self, seen: Observation) -> Iterator[Finding]:
         trace = seen.traces[0]
         alike = [(op, p) for op, p in weight_steps(trace) if p.began_alike and p.norm > 0 and p.shape[0] > 1]
-        severity = trouble(seen) or (Severity.INFO if seen.learning.learns else None)
+        severity = grade(seen)
         if not alike or severity is None:
             return
         at, first = alike[0]
