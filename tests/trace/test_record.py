@@ -12,20 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unstick import Case, CaseError, Trace
+from tracing import X, Y, traced
+from unstick import CaseError
 from unstick.state import preserved
 from unstick.trace.attribution import attenuation
 from unstick.trace.calls import facts
-from unstick.trace.record import record
-
-X, Y = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
-
-
-def traced(build: Callable[[], nn.Module], x: Tensor = X, y: Tensor = Y) -> Trace:
-    with preserved(threads=1):
-        case = Case(build, (x, y), F.cross_entropy, batch_size=len(y))
-        setup = case.fresh(0)
-        return record(setup, (x.clone(), y))
 
 
 class Called(nn.Module):

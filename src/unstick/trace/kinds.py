@@ -126,6 +126,11 @@ NORMALISATIONS = frozenset(
     ]
 )
 
+# What turns many entries into one number; a normalisation that is written out has one of them.
+REDUCTIONS = frozenset(
+    ["mean", "sum", "var", "std", "var_mean", "std_mean", "norm", "vector_norm", "linalg_norm", "linalg_vector_norm"]
+)
+
 # The steps inside these calls are not seen one by one.
 OPAQUE = frozenset(["gru", "lstm", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"])
 

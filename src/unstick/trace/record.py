@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,17 +17,17 @@ from . import statistics
 from .attribution import trunk
 from .calls import Function, called, is_inplace
 from .kinds import OPAQUE, Flat
+from .operations import Call, norms_of, operations
 from .sites import SiteCounter, tensors_in
 from .source import caller, of_module
 from .statistics import Slopes
-from .types import Forward, Kind, Operation, Site, Trace
+from .types import Site, Trace
 from .workspace import Workspace
 
 # What these make is the same for every batch; other tensors that appear from nowhere are taken for data.
 CONSTANTS = frozenset(["zeros", "ones", "full", "empty", "arange", "linspace", "logspace", "eye"])
 Place = tuple[str | None, str | None, nn.Module | None]  # path and source of a module, and the module to keep its id
 OUTSIDE: Place = (None, None, None)
-UNMEASURED = Forward(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
 def record(setup: Setup, batch: Any, step: int = 0) -> Trace:
@@ -39,23 +38,6 @@ def record(setup: Setup, batch: Any, step: int = 0) -> Trace:
     visible otherwise. Raises whatever the user's code raises.
     """
     return Recorder(setup.model).record(setup, batch, step)
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """What is known of an operation before its numbers are."""
-
-    module: str | None
-    name: str
-    kind: Kind
-    source: str | None
-    shape: tuple[int, ...]
-    unit_axis: int
-    parents: tuple[int, ...]
-    parameter: str | None
-    site: Site | None
-    dtype: str
-    severed: bool
 
 
 class Recorder(TorchFunctionMode):
@@ -72,6 +54,7 @@ class Recorder(TorchFunctionMode):
         self._parameters = list(model.named_parameters())
         self._fixed = [*(p for _, p in self._parameters), *model.buffers()]
         self._sites = SiteCounter(model)
+        self._norms = norms_of(model)
         self.workspace = Workspace(sum(p.numel() for _, p in self._parameters))
 
     def record(self, setup: Setup, batch: Any, step: int) -> Trace:
@@ -93,7 +76,7 @@ class Recorder(TorchFunctionMode):
         self._static: dict[int, Tensor] = {id(t): t for t in self._fixed}
         # Of parameters, and of what was computed from nothing but them (a transpose, a copy in another dtype).
         self._names = {id(p): name for name, p in self._parameters}
-        self._calls: list[_Call] = []
+        self._calls: list[Call] = []
         self._nodes: dict[Any, int] = {}  # node of the autograd graph -> operation that made it
         self._visible: set[Any] = set()  # every node that a call we saw has made
         self._touched: set[str] = set()
@@ -227,7 +210,7 @@ class Recorder(TorchFunctionMode):
         parameter = self._sites.parameter if own is None and kind == "weights" else own
         dtype = str(value.dtype).removeprefix("torch.")
         source = source or caller()
-        self._calls.append(_Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
+        self._calls.append(Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
         self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
@@ -290,25 +273,7 @@ class Recorder(TorchFunctionMode):
         collectors = (self._forwards, self._flats, self._backwards, self._inputs)
         end = [([0], loss.detach().reshape(1, 1))]
         ends, forwards, flats, backwards, signals = statistics.fetch(end, *(c.measured() for c in collectors))
-        operations = tuple(
-            Operation(
-                index=i,
-                module=call.module,
-                name=call.name,
-                kind=call.kind,
-                source=call.source,
-                shape=call.shape,
-                unit_axis=call.unit_axis,
-                parents=call.parents,
-                parameter=call.parameter,
-                site=call.site,
-                forward=statistics.forward(forwards[i], flats.get(i, ()), call.shape) if i in forwards else UNMEASURED,
-                backward=statistics.backward(backwards[i]) if i in backwards else None,
-                dtype=call.dtype,
-                severed=call.severed,
-            )
-            for i, call in enumerate(self._calls)
-        )
+        found = operations(self._calls, self._norms, forwards, flats, backwards)
         node = loss.grad_fn
         last = (self._nodes[node],) if node in self._nodes else self._behind(node)
         inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in signals.items()]
@@ -318,8 +283,8 @@ class Recorder(TorchFunctionMode):
         return Trace(
             step=step,
             loss=ends[0][0],
-            operations=operations,
-            path=trunk(operations, last),
+            operations=found,
+            path=trunk(found, last),
             inputs=tuple(inputs),
             parameters=(),
             uncovered=tuple(self._uncovered),
