@@ -37,8 +37,9 @@ class Call:
 
 
 def norms_of(model: nn.Module) -> frozenset[str]:
-    """Paths of the modules that are normalisations by the names of their classes."""
-    return frozenset(path for path, module in model.named_modules() if NORM.search(type(module).__name__))
+    """Paths of the modules that are normalisations by the names of their classes. Those of torch call a function."""
+    classes = ((path, type(module)) for path, module in model.named_modules())
+    return frozenset(path for path, c in classes if NORM.search(c.__name__) and not c.__module__.startswith("torch.nn"))
 
 
 def written_out(calls: Sequence[Call], norms: Collection[str]) -> Iterator[int]:
@@ -49,7 +50,7 @@ def written_out(calls: Sequence[Call], norms: Collection[str]) -> Iterator[int]:
     """
     entered: dict[int, int] = {}  # step -> the operation that made the signal
     reduced: set[tuple[str | None, int]] = set()
-    for index, call in enumerate(calls):
+    for index, call in enumerate(calls if norms else ()):
         if call.module not in norms or call.kind not in ("other", "normalisation"):
             continue
         signals = {entered.get(p, p) if calls[p].module == call.module else p for p in call.parents}
