@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from . import statistics
+from . import signals
 from .kinds import NORMALISATIONS, REDUCTIONS
 from .statistics import Numbers
 from .types import Forward, Kind, Operation, Site
@@ -53,9 +53,9 @@ def written_out(calls: Sequence[Call], norms: Collection[str]) -> Iterator[int]:
     for index, call in enumerate(calls if norms else ()):
         if call.module not in norms or call.kind not in ("other", "normalisation"):
             continue
-        signals = {entered.get(p, p) if calls[p].module == call.module else p for p in call.parents}
-        if len(signals) == 1:
-            (entered[index],) = signals
+        sources = {entered.get(p, p) if calls[p].module == call.module else p for p in call.parents}
+        if len(sources) == 1:
+            (entered[index],) = sources
             if call.name in REDUCTIONS or call.name in NORMALISATIONS:
                 reduced.add((call.module, entered[index]))
     return (index for index, signal in entered.items() if (calls[index].module, signal) in reduced)
@@ -79,8 +79,8 @@ def operations(
             parents=call.parents,
             parameter=call.parameter,
             site=call.site,
-            forward=statistics.forward(forwards[i], flats.get(i, ()), call.shape) if i in forwards else UNMEASURED,
-            backward=statistics.backward(backwards[i]) if i in backwards else None,
+            forward=signals.forward(forwards[i], flats.get(i, ()), call.shape) if i in forwards else UNMEASURED,
+            backward=signals.backward(backwards[i]) if i in backwards else None,
             dtype=call.dtype,
             severed=call.severed,
         )

@@ -13,14 +13,15 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from ..setup import Setup
-from . import statistics
+from . import signals
 from .attribution import trunk
 from .calls import Function, called, is_inplace
 from .kinds import OPAQUE, Flat
 from .operations import Call, norms_of, operations
+from .signals import Slopes
 from .sites import SiteCounter, tensors_in
 from .source import caller, of_module
-from .statistics import Slopes
+from .statistics import fetch
 from .types import Site, Trace
 from .workspace import Workspace
 
@@ -83,10 +84,10 @@ class Recorder(TorchFunctionMode):
         # Tensors that trainable parameters have made, but through which no gradient goes back to them.
         self._cut: dict[int, Tensor] = {}
         self._uncovered: dict[str, None] = {}  # as an ordered set
-        self._forwards = statistics.forward_collector(self.workspace)
-        self._flats = statistics.flat_collector(self.workspace)
-        self._backwards = statistics.backward_collector(self.workspace)
-        self._inputs = statistics.input_collector()
+        self._forwards = signals.forward_collector(self.workspace)
+        self._flats = signals.flat_collector(self.workspace)
+        self._backwards = signals.backward_collector(self.workspace)
+        self._inputs = signals.input_collector()
         self._input_shapes: dict[int, tuple[int, ...]] = {}
 
     # -- seeing ------------------------------------------------------------------------------------------------------
@@ -272,11 +273,11 @@ class Recorder(TorchFunctionMode):
         """Everything that was seen, as numbers. After the backward pass."""
         collectors = (self._forwards, self._flats, self._backwards, self._inputs)
         end = [([0], loss.detach().reshape(1, 1))]
-        ends, forwards, flats, backwards, signals = statistics.fetch(end, *(c.measured() for c in collectors))
+        ends, forwards, flats, backwards, data = fetch(end, *(c.measured() for c in collectors))
         found = operations(self._calls, self._norms, forwards, flats, backwards)
         node = loss.grad_fn
         last = (self._nodes[node],) if node in self._nodes else self._behind(node)
-        inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in signals.items()]
+        inputs = [signals.input_signal(self._input_shapes[i], row) for i, row in data.items()]
         for name, parameter in self._parameters:
             if parameter.grad is not None and name not in self._touched:
                 self._uncovered[f"{name}: got a gradient through a call that was not seen"] = None
