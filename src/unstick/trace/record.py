@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -145,11 +145,11 @@ class Recorder(TorchFunctionMode):
         first_own = None
         parents: dict[int, None] = {}  # as an ordered set
         for t in inputs:
-            if (own := self._names.get(id(t))) is not None:
-                if not seen.silent:  # reading its shape is not using it
-                    self._touched.add(own)
-                first_own = first_own or own
             if id(t) in self._static:
+                if (own := self._names.get(id(t))) is not None:
+                    if not seen.silent:  # reading its shape is not using it
+                        self._touched.add(own)
+                    first_own = first_own or own
                 continue
             signal = True
             if seen.hidden or (node := t.grad_fn) is None:
@@ -165,23 +165,26 @@ class Recorder(TorchFunctionMode):
 
     def _made(self, seen: Function, outputs: tuple[Tensor, ...], signal: bool, own: str | None) -> Any:
         """Keep track of where outputs come from; the node of the first if it carries the signal and gets a gradient."""
-        for t in outputs:
+        node = None
+        for t in reversed(outputs):  # so that it ends with the node of the first
             if (node := t.grad_fn) is not None:
                 self._visible.add(node)
             if not signal:
                 self._static[id(t)] = t
                 if own is not None:
                     self._names[id(t)] = own
-        value = outputs[0]
         if not signal:
             return None
-        if self._static.pop(id(value), None) is not None:
+        value = outputs[0]
+        if self._static.pop(id(value), None) is not None:  # the signal has been written into it
             self._names.pop(id(value), None)
-        node = value.grad_fn
-        if value.is_complex() and node is not None and not seen.hidden:
+        if node is None or node in self._nodes:  # known already: a function gave back what it was given
+            return None
+        if value.is_floating_point():
+            return node
+        if value.is_complex() and not seen.hidden:
             self._uncovered[f"{seen.name}: complex numbers are not measured"] = None
-        # A node that is known already: a function gave back what it was given.
-        return node if node not in self._nodes and value.is_floating_point() else None
+        return None
 
     def _severs(self, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> bool:
         """Whether an input is cut off from the parameters that made it; so is an output that carries no gradient."""
@@ -203,21 +206,19 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         index, name = len(self._calls), seen.name
         path, source, _ = self._running[-1] if self._running else OUTSIDE
-        kind = seen.kind
-        if seen.product and own is not None:
-            kind = "weights"
+        kind = "weights" if seen.product and own is not None else seen.kind
         shape = tuple(value.shape)
         units = self._unit_axis(seen, len(shape), parents)
         parameter = self._sites.parameter if own is None and kind == "weights" else own
-        dtype = str(value.dtype).removeprefix("torch.")
         source = source or caller()
+        dtype = _name_of(value.dtype)
         self._calls.append(Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
         self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
         if shape:
             self._measure(index, seen.flat, inputs, value, units)
-        node.register_prehook(partial(self._came_back, index, value.output_nr))
+        node.register_prehook(functools.partial(self._came_back, index, value.output_nr))
         if kind == "weights" and not parents:
             self._entered(index, name, inputs)
 
@@ -291,3 +292,8 @@ class Recorder(TorchFunctionMode):
             uncovered=tuple(self._uncovered),
             used=frozenset(self._touched),
         )
+
+
+@functools.cache
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
