@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 from unstick.case import Case
 from unstick.constant import constant_losses
-from unstick.learning import Examiner, buffers_kept
+from unstick.learning import PASSES, Examiner, buffers_kept
 from unstick.observation import Learning
 from unstick.observe import observe
 from unstick.state import preserved
@@ -181,13 +182,7 @@ def test_a_network_that_has_converged_already_learns() -> None:
 
 def test_a_constant_that_was_learned_is_not_learning() -> None:
     """A bias that meets the class frequencies is as good as a constant gets, and no better."""
-    uneven = torch.where(torch.arange(64) % 8 == 0, 1, 0)
-
-    def frequencies(model: nn.Module) -> None:
-        nn.init.zeros_(model[-1].weight)
-        model[-1].bias.data = torch.tensor([7 / 8, 1 / 8, 1e-9]).log()
-
-    found = judged(Case(net, (X, uneven), F.cross_entropy, batch_size=16), frequencies)
+    found = judged(Case(net, (X, UNEVEN), F.cross_entropy, batch_size=16), know_the_frequencies)
     assert not found.learns
     assert found.final_loss < found.initial_loss
     assert found.constant_loss == pytest.approx(found.final_loss, rel=0.02)
@@ -202,6 +197,96 @@ def test_does_not_judge_the_use_of_the_input_where_shuffling_cannot_tell() -> No
     noisy = Case(lambda: net(0.5), (X, CLASSES), step=autoencoder.step, batch_size=16)
     for case in (same_target, single, blind, no_target, autoencoder, noisy):
         assert judged(case).uses_input is None
+
+
+class Own(nn.Module):
+    """Computes its own loss, as Transformers' models do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = net()
+        self.passes = 0
+
+    def forward(self, x: Tensor, labels: Tensor) -> Any:
+        self.passes += 1
+        return SimpleNamespace(loss=F.cross_entropy(self.layers(x), labels))
+
+
+UNEVEN = torch.where(torch.arange(64) % 8 == 0, 1, 0)
+
+
+def know_the_frequencies(layers: nn.Module) -> None:
+    nn.init.zeros_(layers[-1].weight)
+    layers[-1].bias.data = torch.tensor([7 / 8, 1 / 8, 1e-9]).log()
+
+
+def know_nearly_the_frequencies(layers: nn.Module) -> None:
+    """And put out something else for each sample, which has nothing to do with the targets."""
+    know_the_frequencies(layers)
+    layers[-1].weight.data = 0.1 * random(3, 16, seed=7)
+
+
+def batches_of(x: Tensor, y: Tensor) -> list[dict[str, Tensor]]:
+    return [{"x": x[k::4], "labels": y[k::4]} for k in range(4)]
+
+
+@pytest.mark.parametrize("prepare", [know_the_frequencies, know_nearly_the_frequencies])
+def test_frequencies_are_not_learning_where_the_model_computes_its_loss(prepare: Callable[[nn.Module], None]) -> None:
+    found = judged(Case(Own, batches_of(random(64, 6, seed=5), UNEVEN)), lambda model: prepare(model.layers))
+    assert found.below[0] > 0.01 * found.initial_loss  # much better than before
+    assert found.constant_loss is None
+    assert found.uses_input is False
+    assert not found.learns
+
+
+def test_a_model_that_computes_its_loss_and_learns() -> None:
+    found = judged(Case(Own, batches_of(X, CLASSES)), lambda model: converge(model.layers))
+    assert found.uses_input is True
+    assert found.learns
+
+
+def test_frequencies_are_not_learning_where_outputs_are_no_tensors() -> None:
+    case = Case(Named, (X, UNEVEN), lambda out, y: F.cross_entropy(out["logits"], y), batch_size=16)
+    found = judged(case, lambda model: know_the_frequencies(model[0]))
+    assert found.constant_loss is None
+    assert found.uses_input is False
+    assert not found.learns
+
+
+class Named(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(net())
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": super().forward(x)}
+
+
+def test_what_a_step_takes_from_a_tuple_need_not_be_a_target() -> None:
+    """Noise that is added to the data and has to be found again: any noise will do, so shuffling it does no harm."""
+    noise = random(64, 6, seed=9)
+    case = Case(
+        lambda: nn.Linear(6, 6),
+        (X * 0.1, noise),
+        step=lambda model, batch: F.mse_loss(model(batch[0] + batch[1]), batch[1]),
+        batch_size=16,
+    )
+    found = judged(case, lambda model: nn.init.eye_(model.weight))
+    assert found.uses_input is False
+    assert found.learns
+
+
+def test_shuffling_costs_few_forward_passes() -> None:
+    counted: list[nn.Module] = []
+    judged(Case(Own, batches_of(X, CLASSES)), counted.append)
+    assert counted[0].passes <= 16 * (1 + 1 + PASSES + 2)  # before, after, shuffled, and whether targets matter at all
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_targets_that_have_nothing_to_do_with_the_input_are_not_found_in_it(seed: int) -> None:
+    """Fifty networks and data sets at 4 in 10,000 each."""
+    found = judged(Case(Own, batches_of(random(64, 6, seed=seed), random(64, seed=seed + 1).gt(0).long())))
+    assert found.uses_input is False
 
 
 def test_a_dead_network_does_not_use_its_input() -> None:

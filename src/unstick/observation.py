@@ -53,7 +53,8 @@ class Learning:
         predictor, or the network before the run where there is none.
     uses_input: False where shuffling the targets between samples makes the loss no worse; None where it cannot be
         tested.
-    learns: the final loss is below the reference, significantly and by at least 1 %.
+    learns: the final loss is below the reference, significantly and by at least 1 %. Where there is no constant
+        predictor and the batches name their targets, it has to use its input, too.
     """
 
     learns: bool

@@ -238,3 +238,39 @@ def test_data_leaves_a_unit_that_never_changes() -> None:
     setup, _ = remedied(Mlp([torch.sigmoid] * 3), torch.zeros(16, 6), "init(data)")
     for p in setup.model.parameters():
         assert p.isfinite().all()
+
+
+class Experts(nn.Module):
+    """Four members, each with a matrix (inputs, outputs) of its own; flat inputs (n, 6)."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 200), nn.Linear(100, 3)
+        self.experts = nn.Parameter(scale * torch.randn(4, 200, 100))
+        self.bias = nn.Parameter(torch.zeros(100))
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self.first(x).sigmoid().expand(4, -1, -1)
+        return self.last((torch.bmm(given, self.experts) + self.bias).tanh().mean(0))
+
+
+@pytest.mark.parametrize(
+    ("remedy", "variance"), [("init(he)", 2 / 200), ("init(xavier)", 2 / 300), ("init(lsuv)", None)]
+)
+def test_experts_are_matrices_of_their_own(remedy: str, variance: float | None) -> None:
+    setup, (x, _) = remedied(Experts(7.0), flat(), remedy)
+    experts = setup.model.experts.detach()
+    assert len({round(e.sum().item(), 3) for e in experts}) == 4
+    if variance is not None:
+        for expert in experts:
+            assert expert.var().item() == pytest.approx(variance, rel=0.05)
+    else:
+        out = torch.bmm(setup.model.first(x).sigmoid().expand(4, -1, -1), experts)
+        assert out.std().item() == pytest.approx(1.0, rel=0.01)
+
+
+def test_experts_get_a_critical_start() -> None:
+    setup, _ = remedied(Experts(0.01), flat(), "init(critical)")
+    experts = setup.model.experts.detach()
+    first = experts[0].T @ experts[0]
+    torch.testing.assert_close(first, first[0, 0] * torch.eye(100), atol=1e-4 * first[0, 0].item(), rtol=0)

@@ -12,19 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unstick import Case, CaseError, Trace
+from tracing import X, Y, traced
+from unstick import CaseError
 from unstick.state import preserved
 from unstick.trace.attribution import attenuation
-from unstick.trace.record import record
-
-X, Y = torch.randn(16, 5, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 3
-
-
-def traced(build: Callable[[], nn.Module], x: Tensor = X, y: Tensor = Y) -> Trace:
-    with preserved(threads=1):
-        case = Case(build, (x, y), F.cross_entropy, batch_size=len(y))
-        setup = case.fresh(0)
-        return record(setup, (x.clone(), y))
+from unstick.trace.calls import facts
 
 
 class Called(nn.Module):
@@ -269,6 +261,124 @@ def test_batch_normalisation_by_running_averages_has_its_own_name(training: bool
         return model
 
     assert [op.name for op in traced(build).hidden] == ["linear", name]
+
+
+CUTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "clamp_min": (lambda x: x.clamp_min(0), "relu"),
+    "clamp, in place": (lambda x: x.clamp_(min=0.0), "relu"),
+    "ReLU6": (nn.ReLU6(), "relu6"),
+    "clip": (lambda x: torch.clip(x, -1, 1), "hardtanh"),
+    "Hardtanh": (nn.Hardtanh(), "hardtanh"),
+}
+
+
+@pytest.mark.parametrize(("call", "name"), CUTS.values(), ids=CUTS.keys())
+def test_a_clamp_that_is_an_activation_is_recorded_as_one(call: Callable[[Tensor], Tensor], name: str) -> None:
+    usual = {"relu": nn.ReLU(), "relu6": F.relu6, "hardtanh": F.hardtanh}[name]
+    op, reference = (next(o for o in traced(lambda f=f: Called(f)).operations[1:]) for f in (call, usual))
+    assert (op.name, op.kind, op.site) == (name, "activation", ("a.weight", 0))
+    assert op.forward == reference.forward
+
+
+@pytest.mark.parametrize("bounds", [(-6.0, 2.0), (1e-8, None), (None, 1.0)])
+def test_a_clamp_that_guards_is_no_activation(bounds: tuple[float | None, float | None]) -> None:
+    assert traced(lambda: Called(lambda x: x.clamp(*bounds))).operations[1].kind == "other"
+    limits = torch.zeros(()), torch.ones(())
+    assert traced(lambda: Called(lambda x: x.clamp(*limits))).operations[1].kind == "other"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("call", [nn.Hardtanh(-0.3, 0.7), lambda x: F.hardtanh(x, min_val=-0.3, max_val=0.7)])
+def test_hardtanh_is_flat_where_its_arguments_say(call: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+    given: list[Tensor] = []
+
+    def cut(x: Tensor) -> Tensor:
+        given.append(x.detach().to(dtype))
+        return call(x.to(dtype)).float()
+
+    (op, *_) = (o for o in traced(lambda: Called(cut)).operations if o.name == "hardtanh")
+    outside = (given[0] <= -0.3) | (given[0] >= 0.7)
+    assert 0 < outside.float().mean() < 1
+    assert op.forward.saturated == pytest.approx(outside.float().mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [(torch.atan, "atan"), (torch.arctan, "atan"), (torch.sin, "sin"), (Tensor.cos_, "cos"),
+     (nn.LogSigmoid(), "logsigmoid"), (torch.special.expit, "sigmoid"), (nn.Threshold(0.1, 0.0), "threshold")],
+)  # fmt: skip
+def test_activations_under_their_other_names(call: Callable[[Tensor], Tensor], name: str) -> None:
+    op = traced(lambda: Called(call)).operations[1]
+    assert (op.name, op.kind) == (name, "activation")
+
+
+@pytest.mark.parametrize("call", [torch.erf, lambda x: F.glu(x.repeat(1, 2))])
+def test_parts_of_other_functions_are_no_activations(call: Callable[[Tensor], Tensor]) -> None:
+    assert not any(op.kind == "activation" for op in traced(lambda: Called(call)).operations)
+
+
+class Product(nn.Module):
+    """A weight that is multiplied by hand, between two layers."""
+
+    def __init__(self, multiply: Callable[[Tensor, Tensor], Tensor], *shape: int, frozen: bool = False) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 6), nn.Linear(6, 3)
+        self.matrix = nn.Parameter(torch.randn(shape), requires_grad=not frozen)
+        self.multiply = multiply
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.multiply(self.first(x), self.matrix))
+
+
+PRODUCTS: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], tuple[int, ...]]] = {
+    "addmm": (lambda x, w: torch.addmm(torch.zeros(6), x, w), (6, 6)),
+    "attribute": (lambda x, w: x @ w.T, (6, 6)),
+    "another dtype": (lambda x, w: (x.double() @ w.double()).float(), (6, 6)),
+    "experts": (lambda x, w: torch.bmm(x.view(2, 8, 6), w).reshape(16, 6), (2, 6, 6)),
+}
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["trained", "frozen"])
+@pytest.mark.parametrize(("multiply", "shape"), PRODUCTS.values(), ids=PRODUCTS.keys())
+def test_products_with_a_parameter_are_weights(
+    multiply: Callable[[Tensor, Tensor], Tensor], shape: tuple[int, ...], frozen: bool
+) -> None:
+    trace = traced(lambda: Product(multiply, *shape, frozen=frozen))
+    weights = [op for op in trace.operations if op.kind == "weights"]
+    assert [op.parameter for op in weights] == ["first.weight", "matrix", "last.weight"]
+    assert "matrix" in trace.used
+    assert not trace.uncovered
+
+
+def test_grouped_products_are_weights() -> None:
+    """The experts of a mixture as transformers' models call them; the operation itself wants aligned shapes."""
+    assert facts("_grouped_mm").product
+    assert facts("grouped_mm").product
+
+
+def test_a_product_of_two_signals_is_none() -> None:
+    trace = traced(lambda: Called(lambda x: (x @ x.T) @ x))
+    assert [op.kind for op in trace.operations if op.name == "matmul"] == ["other"] * 4
+
+
+def test_a_memory_that_the_signal_was_written_to_is_no_weight() -> None:
+    def multiply(x: Tensor, w: Tensor) -> Tensor:
+        memory = w.clone()
+        memory[0] = x.mean(0)
+        return x @ memory
+
+    trace = traced(lambda: Product(multiply, 6, 6))
+    assert next(op for op in trace.operations if op.name == "matmul").kind == "other"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x.flip(0).flip(0), lambda x: x.reshape_as(x), lambda x: x.type(torch.float32), lambda x: x.roll(1)],
+)
+def test_what_only_moves_entries_is_walked_through(change: Callable[[Tensor], Tensor]) -> None:
+    trace = traced(lambda: Called(change))
+    assert [op.name for op in trace.operations] == ["linear"] * 3 + ["cross_entropy"]
+    assert not trace.uncovered
 
 
 def test_a_parameter_whose_dtype_is_asked_for_is_not_used() -> None:

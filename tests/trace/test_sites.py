@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from unstick.trace.kinds import facts
+from unstick.trace.calls import facts
 from unstick.trace.sites import ADDED, SiteCounter, tensors_in
 
 

@@ -22,6 +22,8 @@ BLOCKS = {"gru": 3, "gru_cell": 3, "lstm": 4, "lstm_cell": 4}
 """How many weight matrices, one for each gate, lie in one parameter on top of each other."""
 LINEAR = frozenset(name for name in WEIGHTED | PRODUCTS if name not in OPAQUE and not name.endswith("_cell"))
 """Operations whose output is proportional to their weights, but for the bias."""
+STACKS = LINEAR & {"linear", "matmul", "__matmul__", "__rmatmul__", "bmm", "baddbmm", "_grouped_mm", "grouped_mm"}
+"""Where weights with three axes are many matrices, one for each expert or member of an ensemble."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Layer:
 
     transposed: the weights are stored as (inputs, outputs, ...), as in `x @ w` and transposed convolutions; elsewhere
     as (outputs, inputs, ...). blocks: matrices stacked along the first axis that are separate layers to an
-    initialisation. centred: a convolution whose kernel has a middle, and passes it over every place and all channels.
+    initialisation. stacked: so are those along the first axis. centred: a convolution whose kernel has a middle, and
+    passes it over every place and all channels.
     """
 
     name: str
@@ -39,10 +42,13 @@ class Layer:
     transposed: bool = False
     blocks: int = 1
     centred: bool = False
+    stacked: bool = False
 
     def matrices(self) -> tuple[Tensor, ...]:
         """Views of the weights, each (outputs, inputs, ...)."""
-        return (self.weight.transpose(0, 1) if self.transposed else self.weight).chunk(self.blocks)
+        stack = self.weight.unbind() if self.stacked else (self.weight,)
+        upright = (w.transpose(0, 1) if self.transposed else w for w in stack)
+        return tuple(block for w in upright for block in w.chunk(self.blocks))
 
 
 def layers_of(model: nn.Module, trace: Trace) -> tuple[Layer, ...]:
@@ -80,8 +86,10 @@ def _layer(name: str, op: Operation, parameters: Mapping[str, nn.Parameter], mod
     if op.name in BLOCKS:
         return Layer(name, weight, bias, blocks=1 if "weight_hr" in name else BLOCKS[op.name])
     units = op.shape[op.unit_axis] if op.shape else 1
-    transposed = op.name != "linear" and weight.shape[0] != units == weight.shape[1]
-    return Layer(name, weight, bias, transposed, centred=_centred(module))
+    stacked = weight.dim() == 3 and op.name in STACKS
+    rows, columns = weight.shape[int(stacked) :][:2]
+    transposed = op.name != "linear" and rows != units == columns
+    return Layer(name, weight, None if stacked else bias, transposed, centred=_centred(module), stacked=stacked)
 
 
 def _centred(module: nn.Module | None) -> bool:

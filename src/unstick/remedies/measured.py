@@ -55,12 +55,12 @@ class _Scaling(TorchFunctionMode):
         return func(*args, **kwargs)  # a bias that is added by a call of its own, as in `x @ w + b`, comes after it
 
     def _scale(self, layer: Layer, out: Tensor, axis: int) -> None:
-        matrix = layer.matrices()[0]
         units = out.movedim(axis, -1).reshape(-1, out.shape[axis]) if self._per_unit else out.reshape(-1, 1)
         mean, std = units.mean(0), units.std(0)
         std = torch.where(std.isfinite() & (std > 0), std, 1.0)
         with torch.no_grad():
-            matrix.div_(std.to(matrix).reshape(-1, *[1] * (matrix.dim() - 1)))
+            for matrix in layer.matrices():
+                matrix.div_(std.to(matrix).reshape(-1, *[1] * (matrix.dim() - 1)))
             if self._per_unit and layer.bias is not None:
                 layer.bias.copy_(-(mean / std).to(layer.bias))
 

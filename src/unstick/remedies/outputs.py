@@ -15,7 +15,7 @@ from ..errors import NotApplicable, RemedyError
 from ..learning import buffers_kept
 from ..setup import Anatomy, Setup
 from ..state import preserved
-from ..trace.kinds import facts, is_inplace
+from ..trace.calls import called, is_inplace
 from .base import Remedy
 
 FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -88,15 +88,15 @@ class Unshaped(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         raw = getattr(func, "__name__", "")
-        called = facts(raw)
+        function = called(raw, args, kwargs)
         given = args[0] if args else kwargs.get("input")
-        if shapes(called.name) and isinstance(given, Tensor):
+        if shapes(function.name) and isinstance(given, Tensor):
             kept = given.clone() if is_inplace(raw, args, kwargs) else given
             out = func(*args, **kwargs)
             self._before = {id(out): (out, kept)}
             return out
         out = func(*args, **kwargs)
-        if called.hidden and isinstance(out, Tensor) and id(given) in self._before and out is not given:
+        if function.hidden and isinstance(out, Tensor) and id(given) in self._before and out is not given:
             self._before[id(out)] = (out, func(self._before[id(given)][1], *args[1:], **kwargs))
         return out
 

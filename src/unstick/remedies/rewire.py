@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import NotApplicable
 from ..setup import Setup
-from ..trace.kinds import facts, is_inplace
+from ..trace.calls import called, is_inplace
 from ..trace.sites import ADDED, SiteCounter, tensors_in
 from ..trace.types import Site
 
@@ -142,7 +142,7 @@ class Rewire(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        site = self._counter.see(facts(name).name, tensors_in(args, kwargs))
+        site = self._counter.see(called(name, args, kwargs).name, tensors_in(args, kwargs))
         if site is None:
             return func(*args, **kwargs)
         change = self._changes.get(site)

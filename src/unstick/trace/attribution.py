@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Sequence
 
+from .kinds import NORMALISATIONS
 from .types import KINDS, Attenuation, Kind, Operation, Trace
 
 
@@ -68,7 +69,8 @@ def attenuation(trace: Trace) -> Attenuation | None:
 
     Along the trunk h_0, ..., h_K the whole is a telescoping sum of log10(‖δ_i‖ / ‖δ_{i-1}‖), so every term can be
     given to the operation that made h_i from h_{i-1}. Where h_{i-1} is also read elsewhere, δ_{i-1} is a sum over its
-    readers, which no single operation answers for: the term is given to "other".
+    readers, which no single operation answers for: the term is given to "other". A normalisation that is written out
+    reads its input several times, for the mean and to divide by it, and answers for the sum.
     """
     ops = trace.hidden
     norms = [op.backward.norm if op.backward else 0.0 for op in ops]
@@ -90,10 +92,12 @@ def attenuation(trace: Trace) -> Attenuation | None:
 
 
 def _readers(operations: Sequence[Operation]) -> list[int]:
-    """How many operations that take part in the backward pass read each output."""
-    count = [0] * len(operations)
+    """How many operations that take part in the backward pass read each output. The steps of a normalisation that is
+    written out are one."""
+    found: list[set[str | int | None]] = [set() for _ in operations]
     for op in operations:
         if op.backward is not None:
+            step = op.kind == "normalisation" and op.name not in NORMALISATIONS
             for parent in op.parents:
-                count[parent] += 1
-    return count
+                found[parent].add(op.module if step else op.index)
+    return [len(readers) for readers in found]

@@ -5,15 +5,9 @@ Names are those that a `TorchFunctionMode` sees, without the trailing underscore
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
-
-from .types import Kind
-
-LAST = 1 << 10  # as an axis: the last one
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,10 @@ ACTIVATIONS: Mapping[str, Flat | None] = {
     "mish": Flat(-6.1587, by_input=True),
     "softplus": Flat(0.0100503),  # 1 - exp(-y) < 0.01
     "softsign": Flat(-0.9, 0.9),  # (1 - |y|)² < 0.01
-    "hardtanh": None,
+    "atan": Flat(-1.4706, 1.4706),  # cos² y < 0.01
+    "sin": None,
+    "cos": None,
+    "hardtanh": Flat(-1.0, 1.0),
     "hardsigmoid": Flat(0.0, 1.0),
     "hardswish": Flat(-3.0, by_input=True),
     "logsigmoid": Flat(high=4.5951, by_input=True),
@@ -59,8 +56,11 @@ ACTIVATIONS: Mapping[str, Flat | None] = {
     "exp": None,
 }
 
-# What torch calls some of them inside, where they are not called by their own name.
+# What torch calls some of them inside, where they are not called by their own name, and other names for them. `erf` is
+# not among the activations, though it could be one: it is the inside of a GELU that is written out. `glu` halves its
+# input, so nothing elementwise can stand for it.
 ALIASES: Mapping[str, str] = {
+    "arctan": "atan",
     "special_expit": "sigmoid",
     "log_sigmoid": "logsigmoid",
     "_threshold": "threshold",
@@ -105,6 +105,8 @@ PRODUCTS = frozenset(
         "einsum",
         "tensordot",
         "inner",
+        "_grouped_mm",
+        "grouped_mm",
     ]
 )
 
@@ -124,14 +126,22 @@ NORMALISATIONS = frozenset(
     ]
 )
 
+# What turns many entries into one number; a normalisation that is written out has one of them.
+REDUCTIONS = frozenset(
+    ["mean", "sum", "var", "std", "var_mean", "std_mean", "norm", "vector_norm", "linalg_norm", "linalg_vector_norm"]
+)
+
 # The steps inside these calls are not seen one by one.
 OPAQUE = frozenset(["gru", "lstm", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"])
 
-# Same numbers, other shape or dtype: the backward pass walks through them, so they need no record of their own.
+# Same numbers, other shape, order or dtype: the backward pass walks through them, so they need no record of their own.
+# Not among them is what joins signals (`stack`), copies them so that gradients add up (`repeat_interleave`, `unfold`,
+# `index_select` and `gather` along the edges of a graph) or puts new numbers beside them (`pad`).
 SHAPE_ONLY = frozenset(
     [
         "view",
         "reshape",
+        "reshape_as",
         "flatten",
         "unflatten",
         "transpose",
@@ -144,9 +154,14 @@ SHAPE_ONLY = frozenset(
         "split",
         "unbind",
         "swapaxes",
+        "swapdims",
         "movedim",
+        "moveaxis",
+        "flip",
+        "roll",
         "clone",
         "to",
+        "type",
         "float",
         "double",
         "half",
@@ -154,6 +169,7 @@ SHAPE_ONLY = frozenset(
         "type_as",
         "expand",
         "expand_as",
+        "broadcast_to",
         "detach",
         "narrow",
         "select",
@@ -172,36 +188,6 @@ SHAPE_ONLY = frozenset(
     ]
 )
 
-# Position of `inplace` among the positional arguments, for functions that torch.nn calls that way.
-INPLACE_POSITION: Mapping[str, int] = {
-    "dropout": 3, "alpha_dropout": 3, "dropout1d": 3, "dropout2d": 3, "dropout3d": 3, "feature_alpha_dropout": 3,
-    "hardtanh": 3, "threshold": 3, "rrelu": 4, "elu": 2, "celu": 2, "leaky_relu": 2,
-    "relu": 1, "relu6": 1, "selu": 1, "silu": 1, "mish": 1, "hardswish": 1, "hardsigmoid": 1,
-}  # fmt: skip
-
-
-def is_inplace(raw: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Whether a call named `raw` overwrites its first argument."""
-    if raw == "__setitem__" or (raw.endswith("_") and not raw.endswith("__")):  # `x += y` arrives as `add_`
-        return True
-    if kwargs.get("inplace") is True:
-        return True
-    position = INPLACE_POSITION.get(raw)
-    return position is not None and len(args) > position and args[position] is True
-
-
-TRAINING_POSITION = 5
-"""Of `training`, among the arguments of `F.batch_norm` and of `torch.batch_norm`."""
-
-
-def uses_running_averages(name: str, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Whether a batch normalisation is in evaluation mode: an affine map, which does not look at the batch."""
-    if name != "batch_norm":
-        return False
-    training = args[TRAINING_POSITION] if len(args) > TRAINING_POSITION else kwargs.get("training", False)
-    return training is False
-
-
 # Asked of tensors all the time, and never part of the signal.
 SILENT = frozenset(
     [
@@ -218,41 +204,3 @@ SILENT = frozenset(
         "register_hook",
     ]
 )
-
-
-class Function(NamedTuple):
-    """What the name of a torch function tells. raw: with the underscore of in-place forms. maybe_inplace: see
-    `is_inplace`. silent, hidden: no operation of its own. product: weighted where a factor is a parameter. units: the
-    axis of units, if it is known."""
-
-    raw: str
-    name: str
-    maybe_inplace: bool
-    silent: bool
-    hidden: bool
-    kind: Kind
-    product: bool
-    units: int | None
-    flat: Flat | None
-
-
-@functools.cache
-def facts(raw: str) -> Function:
-    name = raw if raw.endswith("__") else raw.rstrip("_")
-    name = ALIASES.get(name, name)
-    kind: Kind = "other"
-    if name in ACTIVATIONS:
-        kind = "activation"
-    elif name in NORMALISATIONS:
-        kind = "normalisation"
-    elif name in WEIGHTED:
-        kind = "weights"
-    units = None
-    if name.startswith("conv"):
-        units = 1
-    elif name in WEIGHTED or name in PRODUCTS or name == "layer_norm":
-        units = LAST
-    silent = raw in SILENT
-    hidden = silent or name in SHAPE_ONLY
-    maybe_inplace = not silent and (raw in INPLACE_POSITION or raw.endswith("_"))
-    return Function(raw, name, maybe_inplace, silent, hidden, kind, name in PRODUCTS, units, ACTIVATIONS.get(name))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,20 +13,22 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.overrides import TorchFunctionMode
 
 from ..setup import Setup
-from . import statistics
+from . import signals
 from .attribution import trunk
-from .kinds import FROZEN_NORM, OPAQUE, Flat, Function, facts, is_inplace, uses_running_averages
+from .calls import Function, called, is_inplace
+from .kinds import OPAQUE, Flat
+from .operations import Call, norms_of, operations
+from .signals import Slopes
 from .sites import SiteCounter, tensors_in
 from .source import caller, of_module
-from .statistics import Slopes
-from .types import Forward, Kind, Operation, Site, Trace
+from .statistics import fetch
+from .types import Site, Trace
 from .workspace import Workspace
 
 # What these make is the same for every batch; other tensors that appear from nowhere are taken for data.
 CONSTANTS = frozenset(["zeros", "ones", "full", "empty", "arange", "linspace", "logspace", "eye"])
 Place = tuple[str | None, str | None, nn.Module | None]  # path and source of a module, and the module to keep its id
 OUTSIDE: Place = (None, None, None)
-UNMEASURED = Forward(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
 def record(setup: Setup, batch: Any, step: int = 0) -> Trace:
@@ -38,23 +39,6 @@ def record(setup: Setup, batch: Any, step: int = 0) -> Trace:
     visible otherwise. Raises whatever the user's code raises.
     """
     return Recorder(setup.model).record(setup, batch, step)
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    """What is known of an operation before its numbers are."""
-
-    module: str | None
-    name: str
-    kind: Kind
-    source: str | None
-    shape: tuple[int, ...]
-    unit_axis: int
-    parents: tuple[int, ...]
-    parameter: str | None
-    site: Site | None
-    dtype: str
-    severed: bool
 
 
 class Recorder(TorchFunctionMode):
@@ -69,9 +53,9 @@ class Recorder(TorchFunctionMode):
         super().__init__()
         self._paths = {id(module): path for path, module in model.named_modules()}
         self._parameters = list(model.named_parameters())
-        self._own_names = {id(p): name for name, p in self._parameters}
         self._fixed = [*(p for _, p in self._parameters), *model.buffers()]
         self._sites = SiteCounter(model)
+        self._norms = norms_of(model)
         self.workspace = Workspace(sum(p.numel() for _, p in self._parameters))
 
     def record(self, setup: Setup, batch: Any, step: int) -> Trace:
@@ -91,17 +75,19 @@ class Recorder(TorchFunctionMode):
         self._places: dict[int, Place] = {}
         # Tensors that do not depend on the data: parameters, buffers, and what was computed from nothing else.
         self._static: dict[int, Tensor] = {id(t): t for t in self._fixed}
-        self._calls: list[_Call] = []
+        # Of parameters, and of what was computed from nothing but them (a transpose, a copy in another dtype).
+        self._names = {id(p): name for name, p in self._parameters}
+        self._calls: list[Call] = []
         self._nodes: dict[Any, int] = {}  # node of the autograd graph -> operation that made it
         self._visible: set[Any] = set()  # every node that a call we saw has made
         self._touched: set[str] = set()
         # Tensors that trainable parameters have made, but through which no gradient goes back to them.
         self._cut: dict[int, Tensor] = {}
         self._uncovered: dict[str, None] = {}  # as an ordered set
-        self._forwards = statistics.forward_collector(self.workspace)
-        self._flats = statistics.flat_collector(self.workspace)
-        self._backwards = statistics.backward_collector(self.workspace)
-        self._inputs = statistics.input_collector()
+        self._forwards = signals.forward_collector(self.workspace)
+        self._flats = signals.flat_collector(self.workspace)
+        self._backwards = signals.backward_collector(self.workspace)
+        self._inputs = signals.input_collector()
         self._input_shapes: dict[int, tuple[int, ...]] = {}
 
     # -- seeing ------------------------------------------------------------------------------------------------------
@@ -134,41 +120,39 @@ class Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        called = facts(getattr(func, "__name__", ""))
-        if uses_running_averages(called.name, args, kwargs):
-            called = facts(FROZEN_NORM)
+        seen = called(getattr(func, "__name__", ""), args, kwargs)
         inputs = tensors_in(args, kwargs)
-        site = self._sites.see(called.name, inputs)
-        if (kwargs or called.maybe_inplace) and is_inplace(called.raw, args, kwargs):
+        site = self._sites.see(seen.name, inputs)
+        if (kwargs or seen.maybe_inplace) and is_inplace(seen.raw, args, kwargs):
             self._forwards.flush()
             self._flats.flush()
         # Before the call, since one in place gives its input another node of the graph.
-        signal, parents, own = self._look(called, inputs)
+        signal, parents, own = self._look(seen, inputs)
         out = func(*args, **kwargs)
-        value = args[0] if called.raw == "__setitem__" else out
-        outputs = (value,) if isinstance(value, Tensor) else () if called.silent else tuple(tensors_in((value,), {}))
+        value = args[0] if seen.raw == "__setitem__" else out
+        outputs = (value,) if isinstance(value, Tensor) else () if seen.silent else tuple(tensors_in((value,), {}))
         if outputs:
-            node = self._made(called, outputs, signal)
+            node = self._made(seen, outputs, signal, own)
             severed = signal and self._severs(inputs, outputs)
-            if node is not None and not called.hidden:
-                self._add(called, inputs, outputs[0], node, parents, own, site, severed)
+            if node is not None and not seen.hidden:
+                self._add(seen, inputs, outputs[0], node, parents, own, site, severed)
         return out
 
-    def _look(self, called: Function, inputs: list[Tensor]) -> tuple[bool, tuple[int, ...], str | None]:
+    def _look(self, seen: Function, inputs: list[Tensor]) -> tuple[bool, tuple[int, ...], str | None]:
         """Whether what is made from these inputs depends on the data, the recorded operations that made them, and the
-        name of the first parameter among them."""
-        signal = not inputs and called.name not in CONSTANTS
+        name of the first parameter that is, or has made, one of them."""
+        signal = not inputs and seen.name not in CONSTANTS
         first_own = None
         parents: dict[int, None] = {}  # as an ordered set
         for t in inputs:
-            if (own := self._own_names.get(id(t))) is not None:
-                if not called.silent:  # reading its shape is not using it
-                    self._touched.add(own)
-                first_own = first_own or own
             if id(t) in self._static:
+                if (own := self._names.get(id(t))) is not None:
+                    if not seen.silent:  # reading its shape is not using it
+                        self._touched.add(own)
+                    first_own = first_own or own
                 continue
             signal = True
-            if called.hidden or (node := t.grad_fn) is None:
+            if seen.hidden or (node := t.grad_fn) is None:
                 continue
             if (made_by := self._nodes.get(node)) is not None:
                 parents[made_by] = None
@@ -179,22 +163,28 @@ class Recorder(TorchFunctionMode):
                     self._uncovered[what] = None
         return signal, tuple(parents), first_own
 
-    def _made(self, called: Function, outputs: tuple[Tensor, ...], signal: bool) -> Any:
+    def _made(self, seen: Function, outputs: tuple[Tensor, ...], signal: bool, own: str | None) -> Any:
         """Keep track of where outputs come from; the node of the first if it carries the signal and gets a gradient."""
-        for t in outputs:
+        node = None
+        for t in reversed(outputs):  # so that it ends with the node of the first
             if (node := t.grad_fn) is not None:
                 self._visible.add(node)
             if not signal:
                 self._static[id(t)] = t
-        value = outputs[0]
+                if own is not None:
+                    self._names[id(t)] = own
         if not signal:
             return None
-        self._static.pop(id(value), None)
-        node = value.grad_fn
-        if value.is_complex() and node is not None and not called.hidden:
-            self._uncovered[f"{called.name}: complex numbers are not measured"] = None
-        # A node that is known already: a function gave back what it was given.
-        return node if node not in self._nodes and value.is_floating_point() else None
+        value = outputs[0]
+        if self._static.pop(id(value), None) is not None:  # the signal has been written into it
+            self._names.pop(id(value), None)
+        if node is None or node in self._nodes:  # known already: a function gave back what it was given
+            return None
+        if value.is_floating_point():
+            return node
+        if value.is_complex() and not seen.hidden:
+            self._uncovered[f"{seen.name}: complex numbers are not measured"] = None
+        return None
 
     def _severs(self, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> bool:
         """Whether an input is cut off from the parameters that made it; so is an output that carries no gradient."""
@@ -205,7 +195,7 @@ class Recorder(TorchFunctionMode):
 
     def _add(
         self,
-        called: Function,
+        seen: Function,
         inputs: list[Tensor],
         value: Tensor,
         node: Any,
@@ -214,23 +204,21 @@ class Recorder(TorchFunctionMode):
         site: Site | None,
         severed: bool,
     ) -> None:
-        index, name = len(self._calls), called.name
+        index, name = len(self._calls), seen.name
         path, source, _ = self._running[-1] if self._running else OUTSIDE
-        kind = called.kind
-        if called.product and any(id(t) in self._static and t.requires_grad for t in inputs):
-            kind = "weights"
+        kind = "weights" if seen.product and own is not None else seen.kind
         shape = tuple(value.shape)
-        units = self._unit_axis(called, len(shape), parents)
+        units = self._unit_axis(seen, len(shape), parents)
         parameter = self._sites.parameter if own is None and kind == "weights" else own
-        dtype = str(value.dtype).removeprefix("torch.")
         source = source or caller()
-        self._calls.append(_Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
+        dtype = _name_of(value.dtype)
+        self._calls.append(Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
         self._nodes[node] = index
         if name in OPAQUE:
             self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
         if shape:
-            self._measure(index, called.flat, inputs, value, units)
-        node.register_prehook(partial(self._came_back, index, value.output_nr))
+            self._measure(index, seen.flat, inputs, value, units)
+        node.register_prehook(functools.partial(self._came_back, index, value.output_nr))
         if kind == "weights" and not parents:
             self._entered(index, name, inputs)
 
@@ -255,10 +243,10 @@ class Recorder(TorchFunctionMode):
         if gradient is not None:
             self._backwards.add(index, gradient)
 
-    def _unit_axis(self, called: Function, dimensions: int, parents: tuple[int, ...]) -> int:
+    def _unit_axis(self, seen: Function, dimensions: int, parents: tuple[int, ...]) -> int:
         """Along which axis units lie: channels of a convolution and what follows it, features of anything else."""
-        if called.units is not None:
-            return max(0, min(called.units, dimensions - 1))
+        if seen.units is not None:
+            return max(0, min(seen.units, dimensions - 1))
         for p in parents:
             if len(self._calls[p].shape) == dimensions:
                 return self._calls[p].unit_axis
@@ -286,39 +274,26 @@ class Recorder(TorchFunctionMode):
         """Everything that was seen, as numbers. After the backward pass."""
         collectors = (self._forwards, self._flats, self._backwards, self._inputs)
         end = [([0], loss.detach().reshape(1, 1))]
-        ends, forwards, flats, backwards, signals = statistics.fetch(end, *(c.measured() for c in collectors))
-        operations = tuple(
-            Operation(
-                index=i,
-                module=call.module,
-                name=call.name,
-                kind=call.kind,
-                source=call.source,
-                shape=call.shape,
-                unit_axis=call.unit_axis,
-                parents=call.parents,
-                parameter=call.parameter,
-                site=call.site,
-                forward=statistics.forward(forwards[i], flats.get(i, ()), call.shape) if i in forwards else UNMEASURED,
-                backward=statistics.backward(backwards[i]) if i in backwards else None,
-                dtype=call.dtype,
-                severed=call.severed,
-            )
-            for i, call in enumerate(self._calls)
-        )
+        ends, forwards, flats, backwards, data = fetch(end, *(c.measured() for c in collectors))
+        found = operations(self._calls, self._norms, forwards, flats, backwards)
         node = loss.grad_fn
         last = (self._nodes[node],) if node in self._nodes else self._behind(node)
-        inputs = [statistics.input_signal(self._input_shapes[i], row) for i, row in signals.items()]
+        inputs = [signals.input_signal(self._input_shapes[i], row) for i, row in data.items()]
         for name, parameter in self._parameters:
             if parameter.grad is not None and name not in self._touched:
                 self._uncovered[f"{name}: got a gradient through a call that was not seen"] = None
         return Trace(
             step=step,
             loss=ends[0][0],
-            operations=operations,
-            path=trunk(operations, last),
+            operations=found,
+            path=trunk(found, last),
             inputs=tuple(inputs),
             parameters=(),
             uncovered=tuple(self._uncovered),
             used=frozenset(self._touched),
         )
+
+
+@functools.cache
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
