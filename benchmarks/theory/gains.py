@@ -28,7 +28,9 @@ TITLE = "Predicted and measured gradient factors"
 SETUP = f"""Networks of equal layers, {WIDTH} units wide, at initialisation, in float64: the factor on the
 gradient's norm per layer, from the pre-activations of the last layer to those of the first; geometric means over
 {SEEDS} seeds, {BATCH} samples each. Data and the gradient that is sent back are independent normal numbers. Predictions
-follow the variances from layer to layer (`Uniform.layer_decades` in `unstick.theory`)."""
+follow the variances from layer to layer (`Uniform.layer_decades` in `unstick.theory`). The columns are weights to start
+from, for n inputs of a layer: "default" is what PyTorch gives `nn.Linear`, weights and biases uniform within 1/√n;
+Xavier and He are normal with variance 1/n and 2/n, N(0, v) is normal with variance v, all without biases."""
 PAGE = Path(__file__).parents[2] / "docs" / "theory-gains.md"
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

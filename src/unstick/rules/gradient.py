@@ -112,19 +112,11 @@ class VanishingGradient(Rule):
         expected = predict(trace)
         at = _most_at_fault(trace, culprit)
         cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
-        consequence = (
-            f"{len(still)} of {len(weights)} weight matrices stand still: a step changes them by at most "
-            f"{max(p.relative for _, p in still):.0e} of their size"
-            if still
-            else f"after {seen.learning.steps} steps the loss is no better than that of a constant output"
-        )
-        if seen.learning.learns:
-            consequence = f"until step {left_constant(seen)} the loss stayed at that of a constant output"
         yield Finding(
             self.id,
             Severity.WARNING if seen.learning.learns else Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
-            f"{_shares(trace, a, culprit)}. So {consequence}.{f' {expected.sentence}' if expected else ''}",
+            f"{_shares(trace, a, culprit)}. So {_consequence(seen)}.{f' {expected.sentence}' if expected else ''}",
             module=at.module,
             source=at.source,
             cause=cause,
@@ -143,6 +135,20 @@ class VanishingGradient(Rule):
             since=state.onset.step,
             reading=self.reading,
         )
+
+
+def _consequence(seen: Observation) -> str:
+    """What comes of a gradient that vanishes."""
+    if seen.learning.learns:
+        return f"until step {left_constant(seen)} the loss stayed at that of a constant output"
+    still, weights = stuck(seen.traces[-1]), weight_steps(seen.traces[-1])
+    if not still:
+        return f"after {seen.learning.steps} steps the loss is no better than that of a constant output"
+    most = max(p.relative for _, p in still)
+    return (
+        f"{len(still)} of {len(weights)} weight matrices stand still: a step changes them by at most {most:.0e} of "
+        f"their size"
+    )
 
 
 def _shares(trace: Trace, a: Attenuation, culprit: Kind) -> str:
