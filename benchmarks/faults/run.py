@@ -173,7 +173,7 @@ def _trials(case: Fault, found: dict[str, Any], options: Options, before: dict[s
         "key": key,
         "proposed": proposed,
         "published": list(case.remedies[:PUBLISHED]),
-        "unchanged": _mean_score(report.baseline, base),
+        "unchanged": mean_score(report.baseline, base),
         "level": _level([run["score"] for run in found["repaired_runs"]], base),
         "cause": report.cause,
         "steps": max(run.learning.steps for run in report.baseline),
@@ -185,7 +185,7 @@ def _trials(case: Fault, found: dict[str, Any], options: Options, before: dict[s
                 "remedy": t.remedy,
                 "verdict": t.verdict,
                 "learns": t.learns,
-                "score": _mean_score(t.runs, base),
+                "score": mean_score(t.runs, base),
                 "runs": len(t.runs),
                 "explanation": t.explanation,
             }
@@ -194,7 +194,7 @@ def _trials(case: Fault, found: dict[str, Any], options: Options, before: dict[s
     }
 
 
-def _mean_score(runs: Iterable[Observation], base: float) -> float | None:
+def mean_score(runs: Iterable[Observation], base: float) -> float | None:
     """A run that ended in NaN knows no more than a constant answer."""
     return _level([run.metric for run in runs], base)
 

@@ -37,7 +37,7 @@ def singles(case: Fault, result: dict[str, Any], budget: float) -> dict[str, Any
     report = unstick.try_remedies(
         case.program.case(case.id), SINGLES, seeds=run.PAIRS, seed=case.seed, budget=budget, workers=1
     )
-    reached = {t.remedy: run._mean_score(t.runs, result["base"]) for t in report.trials if t.runs}
+    reached = {t.remedy: run.mean_score(t.runs, result["base"]) for t in report.trials if t.runs}
     goal = score.goal(result)
     return {
         "reached": reached,

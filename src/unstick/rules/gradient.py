@@ -10,7 +10,7 @@ from statistics import median
 from ..observation import GROWTH, Observation
 from ..prediction import predict
 from ..trace.attribution import attenuation
-from ..trace.types import Attenuation, Kind, Operation, Trace
+from ..trace.types import Attenuation, Kind, Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
 from .measures import (
     ENOUGH_STEPS,
@@ -116,7 +116,8 @@ class VanishingGradient(Rule):
             self.id,
             Severity.WARNING if seen.learning.learns else Severity.ERROR,
             f"The gradient vanishes: it loses {amount(a)} from {trace.hidden[-1].label} back to {first.label}, "
-            f"{_shares(trace, a, culprit)}. So {_consequence(seen)}.{f' {expected.sentence}' if expected else ''}",
+            f"{_shares(trace, a, culprit)}. So {_consequence(seen, still, weights)}."
+            f"{f' {expected.sentence}' if expected else ''}",
             module=at.module,
             source=at.source,
             cause=cause,
@@ -137,11 +138,12 @@ class VanishingGradient(Rule):
         )
 
 
-def _consequence(seen: Observation) -> str:
-    """What comes of a gradient that vanishes."""
+def _consequence(
+    seen: Observation, still: list[tuple[Operation, ParameterStep]], weights: list[tuple[Operation, ParameterStep]]
+) -> str:
+    """What comes of a gradient that vanishes. still: those of the weights whose steps are as good as none."""
     if seen.learning.learns:
         return f"until step {left_constant(seen)} the loss stayed at that of a constant output"
-    still, weights = stuck(seen.traces[-1]), weight_steps(seen.traces[-1])
     if not still:
         return f"after {seen.learning.steps} steps the loss is no better than that of a constant output"
     most = max(p.relative for _, p in still)

@@ -21,7 +21,11 @@ NORM = re.compile(r"Norm(Gated)?(\d?[dD])?$")
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """What is known of an operation before its numbers are."""
+    """What is known of an operation before its numbers are.
+
+    Not an unfinished `Operation`: one is made for each call while the network runs, and making a frozen value takes ten
+    times as long.
+    """
 
     module: str | None
     name: str
