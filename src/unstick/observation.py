@@ -115,12 +115,43 @@ class Ends:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """What was set on the optimizer, the largest over its groups; None where it has no such setting."""
+    """What was set on the optimizer, the largest over its groups; None where it has no such setting.
+
+    source: the line of a script that made it.
+    """
 
     name: str
     rate: float | None
     weight_decay: float | None
     epsilon: float | None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """What only a script's own training loop shows.
+
+    model, loss: the lines that made the outermost module, and that call `backward`. backwards: backward passes in one
+    optimizer step, the median. uncleared: the first traced step that began with the gradients of the step before it
+    still there, at the last as at all others that were looked at; None where they were cleared. training: whether the
+    model was in training mode at each traced step. resting: modules that behave differently in training (dropout,
+    batch normalisation) and were in evaluation mode at every traced step, as (path, class, line that made it). rates:
+    the largest learning rate of each step. repeated: the model was given the very same numbers at every traced step.
+    samples, available: in a batch, and in the loader or the tensor that it came from, as far as that is known.
+    attached: the loss depends on some parameter of the model, at one traced step at least.
+    """
+
+    model: str | None
+    loss: str | None
+    backwards: float
+    uncleared: int | None
+    training: tuple[bool, ...]
+    resting: tuple[tuple[str, str, str | None], ...]
+    rates: tuple[float, ...]
+    repeated: bool
+    samples: int | None
+    available: int | None
+    attached: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +177,7 @@ class Observation:
     last. metric: the case's own, on the evaluation batches, higher is better. diverged: the first step at which the
     loss was not finite. changes: what the remedy did, in words. interrupted: the user ended it early. ends: None
     where outputs and targets cannot be told apart. experiments: what was tried because the network does not learn.
+    loop: None for a case, whose training loop is ours.
     """
 
     target: str
@@ -163,6 +195,7 @@ class Observation:
     ends: Ends | None = None
     optimizer: Optimizer | None = None
     experiments: tuple[Experiment, ...] = ()
+    loop: Loop | None = None
 
     def tried(self, name: str) -> Experiment | None:
         """The experiment of this name, if it was made."""

@@ -1,0 +1,1 @@
+"""Any training script, unmodified: observed while it runs, and tried with remedies."""
