@@ -84,6 +84,8 @@ def _fitted(outputs: Outputs, criterion: Any, axis: int, span: Span) -> list[flo
     starts = _starts(outputs, axis, span)
     merged = _merged(outputs)
     best = minimise(starts, lambda free: losses(free, merged))
+    if best is None and len(merged) < len(outputs):  # a loss that takes batches of its own size only
+        merged, best = outputs, minimise(starts, lambda free: losses(free, outputs))
     if best is None:
         return None
     # All batches in one call is faster, and means the same for nearly every loss; look whether it does here.

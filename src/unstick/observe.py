@@ -110,7 +110,7 @@ class _Run:
         self._weights = [p for _, p in self._parameters]
         self._recorder = Recorder(self.setup.model)
         self.optimizer = self.setup.make_optimizer(self._weights)
-        self.settings = _settings(self.optimizer)
+        self.settings = settings(self.optimizer)
         given = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         self._optimised = {i for i, p in enumerate(self._weights) if id(p) in given}
         self._began_alike = {i for i, p in enumerate(self._weights) if p.dim() > 1 and rows_alike(p)}
@@ -208,7 +208,7 @@ class _Run:
         moves = {i: move(row) for i, row in numbers.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
         steps = (
-            _parameter_step(p, name, moves.get(i), name in matrices, i in self._optimised, i in self._began_alike)
+            parameter_step(p, name, moves.get(i), name in matrices, i in self._optimised, i in self._began_alike)
             for i, (name, p) in enumerate(self._parameters)
         )
         trace = replace(trace, parameters=tuple(steps))
@@ -233,10 +233,11 @@ class _Run:
             source.close()  # type: ignore[attr-defined]
 
 
-def _parameter_step(
+def parameter_step(
     p: nn.Parameter, name: str, moved: Move | None, matrix: bool, held: bool, began_alike: bool
 ) -> ParameterStep:
-    """`moved`: None for a parameter without a gradient. `matrix`: its rows are units."""
+    """What a trace keeps of `p` after a step. moved: None for a parameter without a gradient. matrix: its rows are
+    units. held: by the optimizer."""
     return ParameterStep(
         name=name,
         shape=tuple(p.shape),
@@ -251,7 +252,9 @@ def _parameter_step(
     )
 
 
-def _settings(optimizer: torch.optim.Optimizer) -> Optimizer:
+def settings(optimizer: torch.optim.Optimizer) -> Optimizer:
+    """What is set on it, as numbers."""
+
     def largest(name: str) -> float | None:
         values = (group.get(name) for group in optimizer.param_groups)
         return max((float(v) for v in values if isinstance(v, int | float | Tensor)), default=None)

@@ -57,19 +57,21 @@ class Recorder(TorchFunctionMode):
         self._sites = SiteCounter(model)
         self._norms = norms_of(model)
         self.workspace = Workspace(sum(p.numel() for _, p in self._parameters))
+        self.reset()
 
     def record(self, setup: Setup, batch: Any, step: int) -> Trace:
         """See `record`."""
-        self._reset()
-        with self._watching():
+        self.reset()
+        with self.listening(), self:
             loss = setup.forward(batch)
         loss.backward()
         try:
-            return self._trace(loss, step)
+            return self.trace(loss, step)
         finally:
-            self._reset()  # tensors and graph are not kept
+            self.reset()  # tensors and graph are not kept
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forget what was seen."""
         self._sites.reset()
         self._running: list[Place] = []
         self._places: dict[int, Place] = {}
@@ -93,25 +95,28 @@ class Recorder(TorchFunctionMode):
     # -- seeing ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _watching(self) -> Iterator[None]:
+    def listening(self) -> Iterator[None]:
+        """Know which modules are running. Calls are seen while the recorder itself is entered, too."""
         handles = []
         try:
-            handles.append(register_module_forward_pre_hook(self._enter))
+            handles.append(register_module_forward_pre_hook(self.enter))
             handles.append(register_module_forward_hook(self._leave, always_call=True))
-            with torch.compiler.set_stance("force_eager"), self:
+            with torch.compiler.set_stance("force_eager"):
                 yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, module: nn.Module, _: Any) -> None:
+    def enter(self, module: nn.Module, _: Any = None) -> None:
+        """A module begins to run. Called by a hook, or for one that had begun before we listened."""
         place = self._places.get(id(module))
         if place is None:
             place = self._places[id(module)] = (self._paths.get(id(module)), of_module(module), module)
         self._running.append(place)
 
     def _leave(self, *_: Any) -> None:
-        self._running.pop()
+        if self._running:  # it may have been entered before we listened
+            self._running.pop()
 
     # What follows runs once for each torch function call, between operations of the network that fill the cache with
     # other things, so it is written for speed: facts that depend on a name alone are looked up, inputs walked once.
@@ -270,14 +275,14 @@ class Recorder(TorchFunctionMode):
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
-    def _trace(self, loss: Tensor, step: int) -> Trace:
-        """Everything that was seen, as numbers. After the backward pass."""
+    def trace(self, loss: Tensor, step: int) -> Trace:
+        """Everything that was seen since the `reset`, as numbers. After the backward pass from `loss`."""
         collectors = (self._forwards, self._flats, self._backwards, self._inputs)
         end = [([0], loss.detach().reshape(1, 1))]
         ends, forwards, flats, backwards, data = fetch(end, *(c.measured() for c in collectors))
         found = operations(self._calls, self._norms, forwards, flats, backwards)
         node = loss.grad_fn
-        last = (self._nodes[node],) if node in self._nodes else self._behind(node)
+        last = (self._nodes[node],) if node in self._nodes else () if node is None else self._behind(node)
         inputs = [signals.input_signal(self._input_shapes[i], row) for i, row in data.items()]
         for name, parameter in self._parameters:
             if parameter.grad is not None and name not in self._touched:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -24,7 +25,8 @@ def _folder(path: str | Path) -> str:
 
 _PACKAGE = _folder(Path(__file__).parents[1])
 _CASES = _folder(Path(_PACKAGE) / "cases")  # the cases that come with the package are written as users write theirs
-_LISTENING = tuple(_folder(Path(_PACKAGE) / room) for room in ("trace", "remedies"))  # stand between the call and torch
+_LISTENING = tuple(_folder(Path(_PACKAGE) / room) for room in ("trace", "remedies", "script"))
+"""These stand between the user's call and torch."""
 _LIBRARIES = tuple(
     {_folder(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     | {_folder(Path(torch.__file__).parent)}
@@ -73,15 +75,22 @@ def caller() -> str | None:
     return None
 
 
+_apart: WeakKeyDictionary[nn.Module, str | None] = WeakKeyDictionary()
+
+
 @contextmanager
-def constructing() -> Iterator[None]:
-    """While this is open, each module that is made remembers the line that made it (copies of it, too)."""
+def constructing(apart: bool = False) -> Iterator[None]:
+    """While this is open, the line that made it is known of each module that is made; of copies of it, too, unless it
+    is kept apart from the module, which then stays as it is and can be saved by the user."""
     original = nn.Module.__init__
 
     @functools.wraps(original)
     def remember(self: nn.Module, *args: Any, **kwargs: Any) -> None:
         original(self, *args, **kwargs)
-        self.__dict__[ATTRIBUTE] = caller()
+        if apart:
+            _apart[self] = caller()
+        else:
+            self.__dict__[ATTRIBUTE] = caller()
 
     nn.Module.__init__ = remember  # type: ignore[method-assign]
     try:
@@ -90,14 +99,17 @@ def constructing() -> Iterator[None]:
         nn.Module.__init__ = original  # type: ignore[method-assign]
 
 
+def made_at(module: nn.Module) -> str | None:
+    """The line that made `module`, if it was made under `constructing`."""
+    return module.__dict__.get(ATTRIBUTE) or _apart.get(module)
+
+
 def of_module(module: nn.Module) -> str | None:
-    """The line that made `module`, if it was made under `constructing` and is one of torch's own classes.
+    """The same for torch's own classes only.
 
     For a class of the user's the line of the call inside its `forward` says more than the line that made it.
     """
-    if type(module).__module__.startswith("torch."):
-        return module.__dict__.get(ATTRIBUTE)
-    return None
+    return made_at(module) if type(module).__module__.startswith("torch.") else None
 
 
 def of_traceback(traceback: Any) -> str | None:

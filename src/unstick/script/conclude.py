@@ -1,0 +1,156 @@
+"""From what was watched to an observation: did it learn, and what came of experiments on a copy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..experiments import examined
+from ..intervals import t_interval
+from ..learning import CONFIDENCE, Examiner
+from ..observation import SMALLEST_EFFECT, Ends, Learning, Observation
+from ..setup import Setup
+from ..state import preserved
+from ..trace.source import describe
+from .extract import Cut, Extracted, Recorded, batch_of, own_loss
+from .strand import Strand
+from .twin import load, same_modes
+
+COMPARED = 16
+"""Steps at the start and at the end whose losses are compared, where nothing better is to be had."""
+
+Put = Callable[[Setup], None]
+
+
+def conclude(
+    strand: Strand,
+    target: str,
+    *,
+    rival: bool = False,
+    put: Put | None = None,
+    deadline: float | None = None,
+    uncovered: Sequence[str] = (),
+) -> Observation:
+    """What was seen of one optimizer's steps. Only copies are evaluated; the global state stays as it is.
+
+    rival: another optimizer works against this one, so that its loss says nothing. put: changes a fresh setup as the
+    script's own model was changed. deadline: for experiments, by `time.perf_counter`; None: make none.
+    """
+    losses = strand.numbers()
+    steps = min(strand.wanted, strand.count)
+    notes = list(uncovered)
+    with preserved():
+        learning, ends, case = None, None, None
+        try:
+            case, held = extracted(strand, target)
+            learning, ends = _examined(case, held, strand, steps, put)
+        except Unknown as error:
+            notes.append(str(error))
+        except Exception as error:  # a copy that cannot be run, each in its own way
+            notes.append(f"whether it learns was told from its losses alone: {describe(error)}")
+        learning = learning or by_losses(losses[:steps])
+        if rival:
+            notes.append("whether it learns: two optimizers work against each other, so neither loss has to fall")
+            learning = replace(learning, learns=None)
+        traces = strand.traces
+        traces[-1] = replace(traces[-1], uncovered=(*traces[-1].uncovered, *notes))
+        seen = Observation(
+            target=target,
+            remedy=None,
+            seed=0,
+            requested=strand.wanted,
+            losses=tuple(losses[: strand.wanted]),
+            traces=tuple(traces),
+            learning=learning,
+            metric=None,
+            diverged=next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None),
+            changes=(),
+            seconds=0.0,
+            ends=ends,
+            optimizer=strand.settings,
+            loop=strand.loop(),
+        )
+        if case is not None and deadline is not None:
+            seen = examined(case, seen, device=None, deadline=deadline, progress=None)
+    return seen
+
+
+class Unknown(Exception):
+    """Why nothing could be computed again, in a sentence."""
+
+
+def extracted(strand: Strand, target: str) -> tuple[Extracted, list[Any]]:
+    """The case that the script amounts to, and the batches to evaluate it on. Raises Unknown."""
+    twin = strand.twin
+    if not twin.sound or twin.initial is None or not strand.tapes:
+        why = twin.fault or "its loss did not come of calls that could be recorded"
+        raise Unknown(f"whether it learns was told from its losses alone: {why}")
+    last = strand.tapes[-1]
+    alike = [r for r in strand.tapes if r.program.signature == last.program.signature]
+    cut = Cut.of(last.program, last.leaves)
+    batches = [batch_of(r, cut) for r in alike]
+    held = [b for r, b in zip(alike, batches, strict=True) if r.step >= strand.wanted]
+    if len(held) < strand.extra:  # the script ended early
+        held = batches[-strand.extra :]
+    return _case(strand, target, last, cut, batches), held
+
+
+def _case(strand: Strand, target: str, last: Recorded, cut: Cut | None, batches: list[Any]) -> Extracted:
+    from .extract import replaying
+
+    initial = strand.twin.initial
+    assert initial is not None
+    return Extracted(
+        model=initial,
+        data=batches,
+        loss=None if cut is None else replaying(last, cut)["criterion"],
+        step=None if cut is not None else partial(own_loss, last),
+        optimizer=partial(_like, strand.optimizer, max(strand.rates, default=math.nan)),
+        name=target,
+        recorded=last,
+        cut=cut,
+        original=initial,
+        modes=tuple(m.training for m in strand.model.modules()),
+    )
+
+
+def _like(live: Any, rate: float, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """An optimizer of the same kind and settings, at the largest rate that the script's schedule came to."""
+    group = live.param_groups[0]
+    settings = {name: group.get(name, default) for name, default in live.defaults.items()}
+    if "lr" in settings and math.isfinite(rate):
+        settings["lr"] = rate
+    made: torch.optim.Optimizer = type(live)(parameters, **settings)
+    return made
+
+
+def _examined(
+    case: Extracted, held: list[Any], strand: Strand, steps: int, put: Put | None
+) -> tuple[Learning, Ends | None]:
+    setup = case.fresh(0)
+    if put is not None:
+        put(setup)
+    examiner = Examiner(setup, held, None)
+    assert strand.final is not None
+    load(setup.model, strand.final)
+    same_modes(setup.model, strand.model)
+    learning, _ = examiner.conclude(steps)
+    return learning, examiner.ends(strand.traces[-1])
+
+
+def by_losses(losses: Sequence[float]) -> Learning:
+    """From the losses of the first steps and of the last, each on a batch of its own."""
+    count = max(1, min(COMPARED, len(losses) // 2))
+    first, last = losses[:count], losses[-count:]
+    gaps = [a - b for a, b in zip(first, last, strict=True)]
+    sure = len(gaps) > 2 and all(map(math.isfinite, gaps))
+    below = t_interval(gaps, CONFIDENCE) if sure else (-math.inf, math.inf)
+    before, after = sum(first) / len(first), sum(last) / len(last)
+    learns = below[0] > 0 and before - after >= SMALLEST_EFFECT * abs(before)
+    return Learning(learns, before, after, None, below, len(losses), None)

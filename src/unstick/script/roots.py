@@ -1,0 +1,67 @@
+"""Which modules of a running program are the ones that are trained."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
+"""Modules that hold another one and run it as it is."""
+
+
+class Together(nn.Module):
+    """Several models that are trained together, such as a generator and a discriminator."""
+
+
+def outermost(parameters: Iterable[nn.Parameter]) -> list[nn.Module]:
+    """The modules that hold some of these parameters and are part of no other module; wrappers are looked through.
+
+    They are found among all objects that are alive, since nobody is told which they are.
+    """
+    wanted = {id(p) for p in parameters}
+    # Not isinstance, for which some objects in other people's programs run code.
+    alive = [m for m in gc.get_objects() if issubclass(type(m), nn.Module) and not issubclass(type(m), Together)]
+    holders = [m for m in alive if not isinstance(m, torch.jit.ScriptModule) and _holds(m, wanted)]
+    inner = {id(part) for m in holders for part in m.modules() if part is not m}
+    return _in_order([unwrapped(m) for m in holders if id(m) not in inner])
+
+
+def _holds(module: nn.Module, wanted: set[int]) -> bool:
+    try:
+        return any(id(p) in wanted for p in module.parameters())
+    except (AttributeError, RuntimeError):  # a module whose constructor has not run, or not to its end
+        return False
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    while (name := WRAPPERS.get(type(module).__name__)) is not None:
+        module = getattr(module, name)
+    return module
+
+
+def _in_order(modules: Sequence[nn.Module]) -> list[nn.Module]:
+    return list({id(m): m for m in modules}.values())
+
+
+def together(roots: Sequence[nn.Module]) -> nn.Module:
+    """One module that holds them all: the only one itself, or one with a child for each, named after its class."""
+    if len(roots) == 1:
+        return roots[0]
+    holder = Together()
+    for root in roots:
+        name = type(root).__name__.lower()
+        same = sum(child.partition("_")[0] == name for child, _ in holder.named_children())
+        holder.add_module(f"{name}_{same + 1}" if same else name, root)
+    return holder
+
+
+def paths_of(model: nn.Module) -> dict[int, str]:
+    """Where each module is in `model`, by id; modules that wrap one of them are where it is."""
+    paths = {id(m): path for path, m in model.named_modules()}
+    for wrapper in [o for o in gc.get_objects() if type(o).__name__ in WRAPPERS and issubclass(type(o), nn.Module)]:
+        if (path := paths.get(id(unwrapped(wrapper)))) is not None:
+            paths[id(wrapper)] = path
+    return paths

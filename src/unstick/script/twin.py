@@ -1,0 +1,111 @@
+"""A copy of the script's model, on which is computed what the script itself does not compute."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..learning import buffers_kept
+from ..state import preserved, random_state, set_random_state
+from ..trace.source import describe
+from .extract import Recorded
+from .tape import state_of
+
+SAME = 1e-3
+"""Relative: what is computed again may differ by rounding, more so in mixed precision."""
+
+State = dict[str, Tensor]
+
+
+class Twin:
+    """The model as it was before the first step, and one more copy with whatever weights are asked for.
+
+    initial: None where the model cannot be copied; fault then says why, or why what was recorded is of no use. sound:
+    the recorded steps, computed again on the copy, give the script's own loss.
+    """
+
+    def __init__(self, live: nn.Module) -> None:
+        self.live = live
+        self.initial: nn.Module | None = None
+        self.sound: bool | None = None
+        self.fault: str | None = None
+        self._now: nn.Module | None = None
+        try:
+            with preserved(), torch.no_grad():
+                self.initial = copy.deepcopy(live)
+        except Exception as error:
+            self.fault = f"the model cannot be copied ({describe(error)})"
+            self.sound = False
+
+    def check(self, recorded: Recorded, gradients: bool) -> None:
+        """Whether what was recorded of a first step leads to the same loss again, and to gradients for the same
+        parameters, as far as those that are there are this step's."""
+        assert self.initial is not None
+        self.sound = False
+        try:
+            with drawing(recorded.draws), buffers_kept(self.initial):
+                loss = recorded.program.loss_of(self.initial, recorded.leaves)
+                if loss.requires_grad:
+                    loss.backward()
+            found = {name for name, p in self.initial.named_parameters() if p.grad is not None}
+            again = loss.item()
+        except Exception as error:
+            self.fault = f"a training step could not be computed again on a copy ({describe(error)})"
+            return
+        finally:
+            for p in self.initial.parameters():
+                p.grad = None
+        same = math.isclose(again, recorded.loss, rel_tol=SAME, abs_tol=1e-6) or math.isnan(recorded.loss)
+        reached = {name for name, p in self.live.named_parameters() if p.grad is not None}
+        self.sound = same and (found == reached or not gradients)
+        if not self.sound:
+            self.fault = f"a training step computed again on a copy gave {again:.6g}, not {recorded.loss:.6g}"
+
+    def loss_now(self, recorded: Recorded) -> float | None:
+        """The loss of a recorded step with the weights that the script's model has now, under the same draws."""
+        if not self.sound or self.initial is None:
+            return None
+        if self._now is None:
+            with preserved(), torch.no_grad():
+                self._now = copy.deepcopy(self.initial)
+        load(self._now, snapshot(self.live))
+        same_modes(self._now, self.live)
+        with drawing(recorded.draws), torch.no_grad():
+            return recorded.program.loss_of(self._now, recorded.leaves).item()
+
+
+def snapshot(model: nn.Module) -> State:
+    """Copies of all parameters and buffers."""
+    return {name: t.detach().clone() for name, t in state_of(model).items()}
+
+
+def load(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a copy of the model these parameters and buffers; others stay."""
+    with torch.no_grad():
+        for name, t in state_of(model).items():
+            if name in state and 0 not in t.stride():
+                t.copy_(state[name])
+
+
+def same_modes(model: nn.Module, like: nn.Module) -> None:
+    for ours, theirs in zip(model.modules(), like.modules(), strict=False):
+        ours.training = theirs.training
+
+
+@contextmanager
+def drawing(draws: tuple[Any, ...] | None) -> Iterator[None]:
+    """What is drawn at random inside is what was drawn then; outside it is as if nothing had been drawn."""
+    now = random_state()
+    if draws is not None:
+        set_random_state(draws)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        set_random_state(now)
