@@ -163,6 +163,11 @@ def gradient(seen: Observation, beyond: float) -> Gradient | None:
     return Gradient(series[0][1], latest, onset, lost)
 
 
+def frozen(trace: Trace) -> list[ParameterStep]:
+    """Weight matrices that the forward pass reads and that are not trained (`requires_grad` is off)."""
+    return [p for p in trace.parameters if not p.trainable and p.name in trace.used and len(p.shape) > 1]
+
+
 def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:
     """The weights of the operations on the trunk in forward order, each once, with the step that they were given.
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import Loop, Observation
 from ..trace.attribution import attenuation
 from ..trace.types import Operation, ParameterStep, Trace
-from .base import Finding, Rule, Severity, first_error
-from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, grade, optimizer_line
+from .base import Finding, Rule, Severity
+from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, frozen, grade, optimizer_line, trouble
 
 FLATTENING = ONE_SIDED | TWO_SIDED | EXPONENTIAL
 """A gradient that these bring to zero has a cause of its own: dead units, saturation, too large a signal."""
@@ -50,10 +50,10 @@ class NoGradient(Rule):
             yield self._finding(trace, Severity.ERROR, shut, where)
 
     def _unattached(self, trace: Trace, loop: Loop) -> Finding:
-        frozen = trace.parameters and not any(p.trainable for p in trace.parameters)
+        trained = not trace.parameters or any(p.trainable for p in trace.parameters)
         why = (
             "all of them are frozen (requires_grad=False)"
-            if frozen
+            if not trained
             else "look for .detach(), .item(), argmax, torch.no_grad() or NumPy between the model and the loss, for a "
             "loss made of other tensors, and for a requires_grad_() that was called on it to make backward() run"
         )
@@ -134,10 +134,10 @@ class NotInOptimizer(Rule):
 
 
 class FrozenParameters(Rule):
-    """Half of the weight matrices, or more, are frozen (`requires_grad` is off), and the network fails.
+    """Half of the weight matrices, or more, are frozen (`requires_grad` is off), and the network fails, or lags.
 
     To train a head on random or pretrained features is a choice, and such networks mostly learn; so this is said only
-    of one that does not, and where nothing else explains it. Embeddings are not counted: word vectors are often kept.
+    of one in trouble, and where nothing else explains it.
 
     Yosinski, Clune, Bengio and Lipson 2014, on what it costs to freeze layers.
     """
@@ -148,21 +148,25 @@ class FrozenParameters(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
-        embeddings = {op.parameter for op in trace.operations if "embedding" in op.name}
-        used = [p for p in trace.parameters if p.name in trace.used and len(p.shape) > 1 and p.name not in embeddings]
-        frozen = [p for p in used if not p.trainable]
-        if not failed(seen) or seen.learning.begun or not frozen or 2 * len(frozen) < len(used) or first_error(earlier):
+        fixed = frozen(trace)
+        matrices = [p for p in trace.parameters if p.name in trace.used and len(p.shape) > 1]
+        severity = trouble(seen)
+        explained = any(f.severity in (Severity.ERROR, severity) for f in earlier)
+        if severity is None or explained or (severity is Severity.ERROR and seen.learning.begun):
             return
-        first = frozen[0]
+        if not fixed or 2 * len(fixed) < len(matrices):
+            return
+        first = fixed[0]
         at = next((op for op in trace.operations if op.parameter == first.name), None)
         yield Finding(
             self.id,
-            Severity.ERROR,
-            f"{len(frozen)} of {len(used)} weight matrices are frozen (requires_grad=False), {first.name} the first: "
-            f"they stay as they are, and what is left to train does not learn the task.",
+            severity,
+            f"{len(fixed)} of {len(matrices)} weight matrices are frozen (requires_grad=False), {first.name} the "
+            f"first: they stay as they are, and what is left to train "
+            f"{'does not learn the task' if severity is Severity.ERROR else 'learns little of the task'}.",
             module=first.name.rpartition(".")[0] or None,
-            source=at.source if at else None,
-            evidence={"parameters": [p.name for p in frozen], "matrices": len(used)},
+            source=at.source if at else seen.loop.model if seen.loop else None,
+            evidence={"parameters": [p.name for p in fixed], "matrices": len(matrices)},
             since=0,
             reading=self.reading,
         )
