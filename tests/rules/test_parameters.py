@@ -227,9 +227,17 @@ def test_what_frozen_layers_make_of_the_input_is_not_the_datas_fault() -> None:
     assert found == ["frozen-parameters", "not-learning"]
 
 
-@pytest.mark.parametrize("case", [features(64), body(2, nn.ReLU)], ids=["parity", "digits"])
-def test_a_head_that_learns_on_frozen_features(case: Case) -> None:
-    diagnosis = diagnose(case, steps=STEPS)
+def test_frozen_layers_of_a_network_that_lags_are_warned_of() -> None:
+    diagnosis = diagnose(body(2, nn.ReLU), steps=STEPS)
+    found = [(f.rule, f.severity, f.cause) for f in diagnosis.findings]
+    assert found == [
+        ("frozen-parameters", Severity.WARNING, None),
+        ("not-learning", Severity.WARNING, "frozen-parameters"),
+    ]
+
+
+def test_a_head_that_learns_on_frozen_features() -> None:
+    diagnosis = diagnose(features(64), steps=STEPS)
     assert diagnosis.observation.learning.learns
     assert diagnosis.findings == ()
 
