@@ -140,4 +140,8 @@ INJECTORS: tuple[Injector, ...] = (
 NOT_INJECTED = {
     "not-learning": "the symptom, not a cause",
     "gradients-not-cleared": "a mistake of the training loop, and a case leaves the loop to the tool",
+    "eval-mode": "the same",
+    "learning-rate-decayed": "the same",
+    "same-batch": "the same",
+    "frozen-parameters": "most of these networks learn on frozen random layers, and that is a choice",
 }

@@ -54,10 +54,11 @@ class Learning:
     uses_input: False where shuffling the targets between samples makes the loss no worse; None where it cannot be
         tested.
     learns: the final loss is below the reference, significantly and by at least 1 %. Where there is no constant
-        predictor and the batches name their targets, it has to use its input, too.
+        predictor and the batches name their targets, it has to use its input, too. None where its losses cannot
+        tell, as those of two networks that are trained against each other.
     """
 
-    learns: bool
+    learns: bool | None
     initial_loss: float
     final_loss: float
     constant_loss: float | None

@@ -75,6 +75,13 @@ def test_healthy_network_gets_a_calm_sentence() -> None:
     assert "Gradient norm" not in text
 
 
+def test_whether_it_learns_may_not_be_told() -> None:
+    unknown = {**diagnosis()["learning"], "learns": None, "uses_input": None, "constant_loss": None}
+    text = squeezed(plain(diagnosis(healthy=True, findings=[], learning=unknown)))
+    assert "? model.py:case: whether it learns cannot be told from its losses: in" in text
+    assert "Nothing wrong was found. What shows only in a network that fails was not looked for." in text
+
+
 def test_gradient_that_is_zero_everywhere_is_not_drawn() -> None:
     path = [{**place, "decades": None} for place in diagnosis()["path"]]
     attribution = dict.fromkeys(("activation", "weights", "normalisation", "other"))

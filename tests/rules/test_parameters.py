@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import cases
 from unstick.case import Case
 from unstick.diagnose import diagnose
+from unstick.observe import observe
 from unstick.rules import Finding, Severity
 
 STEPS = 120
@@ -180,3 +181,77 @@ def test_frozen_parameters_need_no_optimizer() -> None:
     findings = diagnose(case, steps=STEPS).findings
     assert {f.severity for f in findings} <= {Severity.INFO}
     assert all("0.weight" not in f.evidence.get("parameters", []) for f in findings)
+
+
+# -- frozen on purpose, or not -----------------------------------------------------------------------------------------
+
+
+def parity() -> tuple[Tensor, Tensor]:
+    """Two numbers, and whether their signs are the same: no linear map of them tells."""
+    x = torch.randn(2000, 2, generator=torch.Generator().manual_seed(0))
+    return x, ((x > 0).sum(1) % 2).long()
+
+
+def features(width: int, thawed: bool = False) -> Case:
+    """A head on random features that stay as they are."""
+
+    def build() -> nn.Module:
+        model = cases.dense(1, nn.Tanh, inputs=2, outputs=2, width=width)
+        model[0].requires_grad_(thawed)
+        return model
+
+    return Case(build, parity(), F.cross_entropy, optimizer=cases.adam(0.03))
+
+
+def body(depth: int, activation: Callable[[], nn.Module]) -> Case:
+    """All layers frozen but the last."""
+
+    def build() -> nn.Module:
+        model = cases.dense(depth, activation)
+        model[:-1].requires_grad_(False)
+        return model
+
+    return cases.digits_case(build, "body", optimizer=cases.adam(3e-3))
+
+
+def test_frozen_layers_of_a_network_that_fails_are_named_first() -> None:
+    finding = diagnose(features(2), steps=STEPS).findings[0]
+    assert (finding.rule, finding.severity, finding.module) == ("frozen-parameters", Severity.ERROR, "0")
+    assert finding.evidence == {"parameters": ["0.weight"], "matrices": 2}
+    assert observe(features(8, thawed=True), steps=STEPS).learning.learns
+
+
+def test_what_frozen_layers_make_of_the_input_is_not_the_datas_fault() -> None:
+    """20 layers leave a signal of 1e-8 to the head."""
+    found = [f.rule for f in diagnose(body(20, nn.ReLU), steps=STEPS).findings]
+    assert found == ["frozen-parameters", "not-learning"]
+
+
+def test_frozen_layers_of_a_network_that_lags_are_warned_of() -> None:
+    diagnosis = diagnose(body(2, nn.ReLU), steps=STEPS)
+    found = [(f.rule, f.severity, f.cause) for f in diagnosis.findings]
+    assert found == [
+        ("frozen-parameters", Severity.WARNING, None),
+        ("not-learning", Severity.WARNING, "frozen-parameters"),
+    ]
+
+
+def test_a_head_that_learns_on_frozen_features() -> None:
+    diagnosis = diagnose(features(64), steps=STEPS)
+    assert diagnosis.observation.learning.learns
+    assert diagnosis.findings == ()
+
+
+def test_where_something_else_explains_it() -> None:
+    """Frozen, and at a learning rate at which nothing moves."""
+
+    def build() -> nn.Module:
+        model = cases.dense(3, nn.ReLU, kaiming)
+        model[:-1].requires_grad_(False)
+        return model
+
+    found = [
+        f.rule for f in diagnose(cases.digits_case(build, "slow", optimizer=cases.sgd(1e-7)), steps=STEPS).findings
+    ]
+    assert found[0] == "learning-rate-too-low"
+    assert "frozen-parameters" not in found

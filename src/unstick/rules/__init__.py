@@ -7,8 +7,9 @@ from .answers import LossInputMismatch, OutputRangeMismatch
 from .base import Finding, Rule, Severity
 from .gradient import ExplodingGradient, VanishingGradient
 from .inputs import UnscaledInputs
+from .loop import EvalMode, GradientsNotCleared, LearningRateDecayed, SameBatch
 from .outcome import NonFinite, NotLearning, UnlearnableTargets
-from .parameters import NoGradient, NotInOptimizer
+from .parameters import FrozenParameters, NoGradient, NotInOptimizer
 from .precision import BelowEpsilon, GradientUnderflow
 from .regularisation import OverRegularised
 from .signal import CollapsedSignal, DeadUnits, SaturatedActivation
@@ -25,6 +26,8 @@ RULES: tuple[Rule, ...] = (
     SymmetricWeights(),
     NoGradient(),
     NotInOptimizer(),
+    GradientsNotCleared(),
+    EvalMode(),
     UnscaledInputs(),
     UnscaledTargets(),
     BatchNormSmallBatch(),
@@ -32,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     GradientUnderflow(),
     WeightsTooSmall(),
     WeightsTooLarge(),
+    LearningRateDecayed(),
     LearningRateTooLow(),
     UnboundedActivation(),
     LearningRateTooHigh(),
@@ -44,6 +48,8 @@ RULES: tuple[Rule, ...] = (
     MissingNonlinearity(),
     NonFinite(),
     UnlearnableTargets(),
+    FrozenParameters(),
+    SameBatch(),
     NotLearning(),
 )
 

@@ -56,6 +56,11 @@ class Rule(ABC):
         """Findings of this rule. `earlier` holds what rules before it in `RULES` found, causes before symptoms."""
 
 
+def blamed(earlier: Sequence[Finding], *rules: str) -> str | None:
+    """The first of these rules among earlier errors."""
+    return next((f.rule for f in earlier if f.rule in rules and f.severity is Severity.ERROR), None)
+
+
 def first_error(earlier: Sequence[Finding]) -> str | None:
     """The rule of the first error among earlier findings: what a symptom points at."""
     return next((f.rule for f in earlier if f.severity is Severity.ERROR), None)

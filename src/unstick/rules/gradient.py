@@ -11,7 +11,7 @@ from ..observation import GROWTH, Observation
 from ..prediction import predict
 from ..trace.attribution import attenuation
 from ..trace.types import Attenuation, Kind, Operation, ParameterStep, Trace
-from .base import Finding, Rule, Severity
+from .base import Finding, Rule, Severity, blamed
 from .measures import (
     ENOUGH_STEPS,
     TWO_SIDED,
@@ -41,7 +41,7 @@ gradients, which Adam keeps, are 16 decades apart."""
 def vanishes(seen: Observation) -> bool:
     """The gradient is small where it matters: it has lost `DECADES`, and the network cannot or does not learn."""
     state = gradient(seen, DECADES)
-    if state is None or state.latest.decades < DECADES or seen.learning.learns:
+    if state is None or state.latest.decades < DECADES or seen.learning.learns is not False:
         return False
     return bool(stuck(seen.traces[-1])) or state.latest.truncated == "underflow" or failed(seen)
 
@@ -49,7 +49,7 @@ def vanishes(seen: Observation) -> bool:
 def explodes(seen: Observation) -> bool:
     """The gradient grows on its way back, and the network does not learn."""
     state = gradient(seen, GROWTH)
-    if state is None or state.latest.decades > -GROWTH or seen.learning.learns:
+    if state is None or state.latest.decades > -GROWTH or seen.learning.learns is not False:
         return False
     return failed(seen) or state.latest.decades <= -GROWTH_AT_ONCE or state.latest.truncated == "overflow"
 
@@ -111,7 +111,8 @@ class VanishingGradient(Rule):
         culprit = state.culprit
         expected = predict(trace)
         at = _most_at_fault(trace, culprit)
-        cause = next((f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation")), culprit)
+        follows = (f.rule for f in earlier if f.rule in ("weights-too-small", "saturated-activation"))
+        cause = blamed(earlier, "eval-mode") or next(follows, culprit)
         yield Finding(
             self.id,
             Severity.WARNING if seen.learning.learns else Severity.ERROR,
@@ -183,7 +184,13 @@ def _what(trace: Trace, kind: str) -> str:
     return f"{noun}"
 
 
-_BLOWS_UP = ("unbounded-activation", "batchnorm-small-batch", "weights-too-large", "learning-rate-too-high")
+_BLOWS_UP = (
+    "gradients-not-cleared",
+    "unbounded-activation",
+    "batchnorm-small-batch",
+    "weights-too-large",
+    "learning-rate-too-high",
+)
 
 
 class ExplodingGradient(Rule):
@@ -214,7 +221,7 @@ class ExplodingGradient(Rule):
             f"{first.label}.{promise}",
             module=first.module,
             source=first.source,
-            cause=next((f.rule for f in earlier if f.rule in _BLOWS_UP), state.culprit),
+            cause=blamed(earlier, "eval-mode") or _blown_up(earlier, state.onset.step) or state.culprit,
             evidence={
                 "decades": state.lost.decades,
                 "parts": dict(state.lost.parts),
@@ -225,6 +232,11 @@ class ExplodingGradient(Rule):
             since=state.onset.step,
             reading=self.reading,
         )
+
+
+def _blown_up(earlier: Sequence[Finding], onset: int) -> str | None:
+    """What made the gradient grow: not what came after it had."""
+    return next((f.rule for f in earlier if f.rule in _BLOWS_UP and (f.since or 0) <= onset), None)
 
 
 def _promise_kept(seen: Observation) -> float | None:

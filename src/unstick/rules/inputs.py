@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from ..observation import Observation
 from .base import Finding, Rule, Severity
-from .measures import SEVERAL, trouble
+from .measures import SEVERAL, frozen, trouble
 
 LARGE_RMS = 10.0
 SMALL_SPREAD = 0.01
@@ -20,6 +20,8 @@ class UnscaledInputs(Rule):
     drown in the bias; features of very different spread give a loss surface of as different curvatures. Only where
     the network fails: many networks learn from raw pixels.
 
+    What enters behind frozen layers is theirs, and not the data's: layers that no gradient goes through are not seen.
+
     LeCun, Bottou, Orr and Müller 1998, section 4.3.
     """
 
@@ -28,9 +30,9 @@ class UnscaledInputs(Rule):
     reading = "LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.3"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        inputs = seen.traces[0].inputs
-        severity = trouble(seen)
-        if severity is None or not inputs:
+        trace, severity = seen.traces[0], trouble(seen)
+        inputs, known = trace.inputs, {op.parameter for op in trace.operations}
+        if severity is None or not inputs or any(p.name not in known for p in frozen(trace)):
             return
         signal = max(inputs, key=lambda i: i.rms)
         if signal.rms >= LARGE_RMS:

@@ -47,7 +47,14 @@ EXPONENTIAL = frozenset({"exp", "exp2", "expm1", "sinh", "cosh"})
 
 def failed(seen: Observation) -> bool:
     """The run was long enough to show learning, or broke down, and there was none."""
-    return not seen.learning.learns and (long_enough(seen) or seen.diverged is not None)
+    return seen.learning.learns is False and (long_enough(seen) or seen.diverged is not None)
+
+
+def ruined(seen: Observation) -> bool:
+    """The run made things worse, beyond anything that chance or a slow start does."""
+    learning = seen.learning
+    reference = learning.initial_loss if learning.constant_loss is None else learning.constant_loss
+    return learning.learns is not None and learning.final_loss - learning.initial_loss > 10 * abs(reference)
 
 
 def worse_than_constant(seen: Observation) -> bool:
@@ -103,6 +110,11 @@ def grade(seen: Observation) -> Severity | None:
     return trouble(seen) or (Severity.INFO if seen.learning.learns else None)
 
 
+def optimizer_line(seen: Observation) -> str | None:
+    """The line of a script that made the optimizer; None for a case."""
+    return seen.optimizer.source if seen.optimizer else None
+
+
 def long_enough(seen: Observation) -> bool:
     """Whether the run could have shown learning."""
     steps = seen.learning.steps
@@ -149,6 +161,11 @@ def gradient(seen: Observation, beyond: float) -> Gradient | None:
             break
         onset, lost = trace, a
     return Gradient(series[0][1], latest, onset, lost)
+
+
+def frozen(trace: Trace) -> list[ParameterStep]:
+    """Weight matrices that the forward pass reads and that are not trained (`requires_grad` is off)."""
+    return [p for p in trace.parameters if not p.trainable and p.name in trace.used and len(p.shape) > 1]
 
 
 def weight_steps(trace: Trace) -> list[tuple[Operation, ParameterStep]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from ..observation import Observation
+from ..observation import Loop, Observation
 from ..trace.attribution import attenuation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
-from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, grade
+from .measures import EXPONENTIAL, ONE_SIDED, TWO_SIDED, failed, frozen, grade, optimizer_line, trouble
 
 FLATTENING = ONE_SIDED | TWO_SIDED | EXPONENTIAL
 """A gradient that these bring to zero has a cause of its own: dead units, saturation, too large a signal."""
@@ -25,6 +25,7 @@ class NoGradient(Rule):
     through NumPy. It is exactly zero, at every trace, where something multiplies it by zero on its way: weights that
     are all zero, a gate that is shut. A head whose output nobody reads has no gradient either, and is nobody's fault:
     so a cut counts where the loss depends on what was cut off, or where no weight matrix but the last gets a gradient.
+    A script's loss may have a gradient and depend on no parameter at all, which is certain at once.
 
     Baydin, Pearlmutter, Radul and Siskind 2018, section 3.2.
     """
@@ -34,6 +35,9 @@ class NoGradient(Rule):
     reading = "Baydin et al. 2018, Automatic differentiation in machine learning: a survey, arXiv:1502.05767"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        if seen.loop is not None and not seen.loop.attached:
+            yield self._unattached(seen.traces[-1], seen.loop)
+            return
         severity = _severity(seen, certain=_only_the_last(seen))
         trace = seen.traces[-1]
         cut = _always(seen, lambda p: p.gradient is None)
@@ -44,6 +48,24 @@ class NoGradient(Rule):
         where = _shut(trace)
         if failed(seen) and shut and where is not None and not _faded(trace):
             yield self._finding(trace, Severity.ERROR, shut, where)
+
+    def _unattached(self, trace: Trace, loop: Loop) -> Finding:
+        trained = not trace.parameters or any(p.trainable for p in trace.parameters)
+        why = (
+            "all of them are frozen (requires_grad=False)"
+            if not trained
+            else "look for .detach(), .item(), argmax, torch.no_grad() or NumPy between the model and the loss, for a "
+            "loss made of other tensors, and for a requires_grad_() that was called on it to make backward() run"
+        )
+        return Finding(
+            self.id,
+            Severity.ERROR,
+            f"The loss depends on no parameter of the model, so that no step can change it: {why}.",
+            source=loop.loss,
+            evidence={"parameters": len(trace.parameters)},
+            since=0,
+            reading=self.reading,
+        )
 
     def _finding(
         self, trace: Trace, severity: Severity, without: list[ParameterStep], behind: Operation | None
@@ -103,9 +125,48 @@ class NotInOptimizer(Rule):
             f"{len(left_out)} of {len(driven)} parameters that get a gradient{rest} are not in the optimizer, so they "
             f"stay as they were initialised.",
             module=first.name.rpartition(".")[0] or None,
-            source=at.source if at else None,
+            source=optimizer_line(seen) or (at.source if at else None),
             evidence={"parameters": [p.name for p in left_out], "held": len(driven) - len(left_out)},
             remedies=("adam",),
+            since=0,
+            reading=self.reading,
+        )
+
+
+class FrozenParameters(Rule):
+    """Half of the weight matrices, or more, are frozen (`requires_grad` is off), and the network fails, or lags.
+
+    To train a head on random or pretrained features is a choice, and such networks mostly learn; so this is said only
+    of one in trouble, and where nothing else explains it.
+
+    Yosinski, Clune, Bengio and Lipson 2014, on what it costs to freeze layers.
+    """
+
+    id = "frozen-parameters"
+    title = "most weights are frozen, and what is left cannot learn the task"
+    reading = "Yosinski et al. 2014, How transferable are features in deep neural networks?, arXiv:1411.1792"
+
+    def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
+        trace = seen.traces[-1]
+        fixed = frozen(trace)
+        matrices = [p for p in trace.parameters if p.name in trace.used and len(p.shape) > 1]
+        severity = trouble(seen)
+        explained = any(f.severity in (Severity.ERROR, severity) for f in earlier)
+        if severity is None or explained or (severity is Severity.ERROR and seen.learning.begun):
+            return
+        if not fixed or 2 * len(fixed) < len(matrices):
+            return
+        first = fixed[0]
+        at = next((op for op in trace.operations if op.parameter == first.name), None)
+        yield Finding(
+            self.id,
+            severity,
+            f"{len(fixed)} of {len(matrices)} weight matrices are frozen (requires_grad=False), {first.name} the "
+            f"first: they stay as they are, and what is left to train "
+            f"{'does not learn the task' if severity is Severity.ERROR else 'learns little of the task'}.",
+            module=first.name.rpartition(".")[0] or None,
+            source=at.source if at else seen.loop.model if seen.loop else None,
+            evidence={"parameters": [p.name for p in fixed], "matrices": len(matrices)},
             since=0,
             reading=self.reading,
         )

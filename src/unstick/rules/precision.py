@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, Trace
 from .base import Finding, Rule, Severity
 from .gradient import vanishes
-from .measures import FAR_BELOW, HOPELESS, below_epsilon, entry, trouble
+from .measures import FAR_BELOW, HOPELESS, below_epsilon, entry, optimizer_line, trouble
 
 SMALLEST_NORMAL = 2.0**-14
 """Of float16. Smaller numbers lose digits, and below 2^-25 they are rounded to zero."""
@@ -163,7 +163,7 @@ class BelowEpsilon(Rule):
             f"{_share(seen, smallest.step, smallest.shape):.0e} of the learning rate "
             f"({len(low)} of {len(matrices)} weight matrices).",
             module=smallest.name.rpartition(".")[0] or None,
-            source=at.source if at else None,
+            source=optimizer_line(seen) or (at.source if at else None),
             cause="vanishing-gradient" if vanishes(seen) else None,
             evidence={
                 "epsilon": settings.epsilon,
@@ -181,7 +181,7 @@ def _slowed(seen: Observation) -> bool:
     """It learns, from a gradient that was as small from the start: it has not become so by having learned."""
     learning, constant = seen.learning, seen.learning.constant_loss
     at_first = len(below_epsilon(seen, seen.traces[0])) == len(below_epsilon(seen))
-    return learning.learns and at_first and constant is not None and 2 * learning.final_loss > constant
+    return learning.learns is True and at_first and constant is not None and 2 * learning.final_loss > constant
 
 
 def _share(seen: Observation, step: float, shape: tuple[int, ...]) -> float:

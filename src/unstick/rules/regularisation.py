@@ -9,7 +9,7 @@ from ..observation import Observation
 from ..trace.types import Operation, ParameterStep, Trace
 from .base import Finding, Rule, Severity
 from .gradient import DECADES
-from .measures import failed, gradient, long_enough, trouble
+from .measures import failed, gradient, long_enough, optimizer_line, trouble
 
 DROPPED = 0.9
 """Where a share p is dropped and the rest scaled up, noise of p / (1 - p) times the signal's power is added: nine times
@@ -58,7 +58,7 @@ class OverRegularised(Rule):
             f"{worst.norm:.2g} to {now.norm:.2g}, and the product of the {len(pairs)} matrices lost {decades:.1f} "
             f"decades.",
             module=worst.name.rpartition(".")[0] or None,
-            source=at.source if at else None,
+            source=(optimizer_line(seen) if decay else None) or (at.source if at else None),
             evidence={
                 "weight_decay": decay,
                 "decades": decades,

@@ -82,7 +82,7 @@ class DeadUnits(Rule):
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
         trace = seen.traces[-1]
-        found = dead(trace) if not seen.learning.learns or trouble(seen) else _always_shut(seen, off)
+        found = dead(trace) if seen.learning.learns is False or trouble(seen) else _always_shut(seen, off)
         if not found:
             return
         worst = max(found, key=off)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from ..observation import LARGE_STEP, Observation
 from ..trace.types import Trace
 from .base import Finding, Rule, Severity
-from .measures import HOPELESS, below_epsilon, dead, saturated, trouble
+from .measures import HOPELESS, below_epsilon, dead, optimizer_line, ruined, saturated, trouble
 
 SMALL = 1e-5
 """At a relative step of 1e-5 a weight needs a thousand steps to change by 1 %, when all of them point the same way."""
@@ -33,7 +33,7 @@ class LearningRateTooHigh(Rule):
     reading = "Bernstein, Vahdat, Yue and Liu 2020, On the distance between two neural networks, arXiv:2002.03432"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        severity = trouble(seen) or (Severity.ERROR if _ruined(seen) else None)
+        severity = trouble(seen) or (Severity.ERROR if ruined(seen) else None)
         if severity is None or _explained(earlier):
             return
         first = next((t for t in seen.traces if (t.typical_step or 0.0) >= LARGE_STEP), None)
@@ -46,6 +46,7 @@ class LearningRateTooHigh(Rule):
             severity,
             f"The learning rate is too high: step {first.step} changed a typical weight matrix by {size:.3g} times its "
             f"size, and the loss of the batch it was made for went {_outcome(first)}.",
+            source=optimizer_line(seen),
             evidence={"relative_step": size, "loss": first.loss, "change": first.change, "predicted": first.predicted},
             remedies=_rates(seen, *SLOWER),
             since=first.step,
@@ -54,7 +55,7 @@ class LearningRateTooHigh(Rule):
 
 
 def _explained(earlier: Sequence[Finding]) -> bool:
-    return any(f.rule in ("weights-too-large", "unbounded-activation") for f in earlier)
+    return any(f.rule in ("gradients-not-cleared", "weights-too-large", "unbounded-activation") for f in earlier)
 
 
 def _overshoots(trace: Trace) -> bool:
@@ -67,14 +68,7 @@ def _outcome(trace: Trace) -> str:
     return f"up from {trace.loss:.3g} to {after:.3g}" if math.isfinite(after) else "from a number to NaN"
 
 
-def _ruined(seen: Observation) -> bool:
-    """The run made things worse, beyond anything that chance or a slow start does."""
-    learning = seen.learning
-    reference = learning.initial_loss if learning.constant_loss is None else learning.constant_loss
-    return learning.final_loss - learning.initial_loss > 10 * abs(reference)
-
-
-_NO_MATTER_OF_STEPS = ("weights-too-small", "symmetric-weights", "weights-too-large")
+_NO_MATTER_OF_STEPS = ("weights-too-small", "symmetric-weights", "weights-too-large", "learning-rate-decayed")
 
 
 class LearningRateTooLow(Rule):
@@ -90,7 +84,7 @@ class LearningRateTooLow(Rule):
     reading = "Bengio 2012, Practical recommendations for gradient-based training, arXiv:1206.5533"
 
     def check(self, seen: Observation, earlier: Sequence[Finding]) -> Iterator[Finding]:
-        severity = Severity.ERROR if not seen.learning.learns else trouble(seen)
+        severity = Severity.ERROR if seen.learning.learns is False else trouble(seen)
         if severity is None or any(f.rule in _NO_MATTER_OF_STEPS for f in earlier if f.severity is not Severity.INFO):
             return
         taken = [
@@ -107,6 +101,7 @@ class LearningRateTooLow(Rule):
             severity,
             f"The learning rate is too low: the largest step changes a weight matrix by {largest:.0e} of its size, so "
             f"that a change of 1 % takes {0.01 / largest if largest else float('inf'):.0e} steps.",
+            source=optimizer_line(seen),
             evidence={"largest_relative_step": largest},
             remedies=_rates(seen, *FASTER),
             since=seen.traces[0].step,
@@ -146,6 +141,7 @@ def _by_sweep(
         severity,
         f"The learning rate is too {side}: at {best:g} times the rate the same network learns, to a loss of "
         f"{loss:.3g}; at its own it stays at {seen.learning.final_loss:.3g}.",
+        source=optimizer_line(seen),
         evidence={"factor": best, "loss": loss, "final_loss": seen.learning.final_loss},
         remedies=_rates(seen, *usual)[:2],  # others may come from other findings: where rates matter, two tell
         since=0,

@@ -46,7 +46,7 @@ class TargetShapeMismatch(Rule):
             yield found(
                 self,
                 seen,
-                Severity.WARNING if seen.learning.learns else Severity.ERROR,
+                Severity.ERROR if seen.learning.learns is False else Severity.WARNING,
                 f"Outputs of shape {_shape(out)} meet targets of shape {_shape(target)}: each output is compared with "
                 f"the targets of all samples, so the loss stays the same whichever sample has which target, and the "
                 f"best answer is their mean. Give both the same shape, for example with .squeeze(1).",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from ..observation import GROWTH, Observation
 from ..trace.types import Operation, Trace
-from .base import Finding, Rule, Severity
+from .base import Finding, Rule, Severity, blamed
 from .gradient import DECADES, delayed, explodes, late, vanishes
 from .measures import (
     EXPONENTIAL,
@@ -58,6 +58,7 @@ class WeightsTooSmall(Rule):
             f"{factor:.2f} of itself, {lost:.1f} decades in all.{late(seen)}",
             module=weighted[0].module if weighted else None,
             source=weighted[0].source if weighted else None,
+            cause=blamed(earlier, "eval-mode"),
             evidence={"decades": lost, "factor_per_layer": factor, "layers": len(weighted)},
             remedies=(fitting_init(trace), critical_start(trace), "batchnorm", "residual"),
             since=state.onset.step,
@@ -118,6 +119,7 @@ class WeightsTooLarge(Rule):
             f"more than {main_activation(trace) or 'the rest'} takes away.",
             module=weighted[0].module if weighted else None,
             source=weighted[0].source if weighted else None,
+            cause=blamed(earlier, "eval-mode"),
             evidence={"decades": gained, "factor_per_layer": factor, "layers": len(weighted), "largest_value": peak},
             remedies=(fitting_init(trace), "batchnorm", "init(orthogonal)"),
             since=state.onset.step,
@@ -177,7 +179,7 @@ class SymmetricWeights(Rule):
         at = next((op for op in trace.operations if op.parameter == first.name), None)
         yield Finding(
             self.id,
-            Severity.ERROR if first.gradient or not seen.learning.learns else Severity.WARNING,
+            Severity.ERROR if first.gradient or seen.learning.learns is False else Severity.WARNING,
             f"The {first.shape[0]} units of {first.name} have identical weights and get identical gradients"
             + (f", and so in {len(alike) - 1} more layers" if len(alike) > 1 else "")
             + ": they can only learn the same thing.",

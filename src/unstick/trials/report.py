@@ -135,7 +135,7 @@ def _simplest_of_the_lowest(able: list[Trial]) -> Trial:
 def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:
     finite = [run.learning.final_loss for run in runs if not diverged(run)]
     metrics = [run.metric for run in runs if run.metric is not None and not diverged(run)]
-    learned = sum(run.learning.learns for run in runs)
+    learned = sum(run.learning.learns is True for run in runs)
     measured = [found for run in runs if (found := first_attenuation(run)) is not None]
     # One run's own numbers rather than medians of each, so that the parts sum to the whole.
     typical = sorted(measured, key=lambda found: found.decades)[(len(measured) - 1) // 2] if measured else None

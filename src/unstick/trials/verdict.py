@@ -133,7 +133,7 @@ def compare(before: Sequence[Observation], after: Sequence[Observation], cause: 
     return Comparison(
         seeds=len(pairs),
         steps=max((run.learning.steps for run in befores), default=0),
-        learned=(sum(run.learning.learns for run in befores), sum(run.learning.learns for run in afters)),
+        learned=(_learning(befores), _learning(afters)),
         diverged=(sum(map(diverged, befores)), sum(map(diverged, afters))),
         loss=_means(losses),
         metric=_means(metrics),
@@ -196,6 +196,11 @@ def _gone(cause: str | None, after: Sequence[Observation], decades: float | None
     if cause in GRADIENT_RULES:
         return restored(decades)
     return 2 * sum(cause in error_rules(run) for run in after) < len(after)
+
+
+def _learning(runs: Sequence[Observation]) -> int:
+    """How many of them learn."""
+    return sum(run.learning.learns is True for run in runs)
 
 
 def _means(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:

@@ -8,12 +8,18 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from ..style import INTERRUPTED, NO, SEVERITIES, YES, number, plural
+from ..style import INTERRUPTED, SEVERITIES, answer, number, plural
 from .pen import Blocks, Pen
 
 _NOTHING = {
     True: "Nothing wrong was found.",
+    None: "Nothing wrong was found. What shows only in a network that fails was not looked for.",
     False: "None of the rules says why. More --steps may tell; `unstick try` compares changes.",
+}
+_VERBS = {
+    True: " learns: ",
+    False: " does not learn: ",
+    None: ": whether it learns cannot be told from its losses: ",
 }
 STRIP = 60
 LEAST = 3.0
@@ -58,9 +64,8 @@ def headline(document: Mapping[str, Any], pen: Pen) -> RenderableType:
         else ""
     )
     ignores = " Shuffling the targets makes no difference: the network ignores its input."
-    verb = " learns: " if seen["learns"] else " does not learn: "
     tail = ignores if seen["uses_input"] is False else ""
-    return pen.labelled(YES if seen["learns"] else NO, name, verb, moved, beside, ".", tail)
+    return pen.labelled(answer(seen["learns"]), name, _VERBS[seen["learns"]], moved, beside, ".", tail)
 
 
 def gradient(document: Mapping[str, Any], pen: Pen) -> Iterator[RenderableType]:
