@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         OutputError,
         QuestionError,
         RemedyError,
+        ScriptError,
         TargetError,
         TheoryError,
         UnstickError,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .remedies.base import Remedy
     from .rules import RULES
     from .rules.base import Finding, Rule, Severity
+    from .script.spec import Script
     from .trace.types import Trace
     from .trials import TrialReport, try_remedies
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     # what is under study
     "Case": (".case", "Case"),
+    "Script": (".script.spec", "Script"),
     # what the commands do
     "diagnose": (".diagnose", "diagnose"),
     "Diagnosis": (".diagnose", "Diagnosis"),
@@ -62,6 +65,7 @@ _HOMES = {
     # what goes wrong
     "UnstickError": (".errors", "UnstickError"),
     "CaseError": (".errors", "CaseError"),
+    "ScriptError": (".errors", "ScriptError"),
     "TargetError": (".errors", "TargetError"),
     "RemedyError": (".errors", "RemedyError"),
     "NotApplicable": (".errors", "NotApplicable"),
@@ -72,6 +76,7 @@ _HOMES = {
 
 __all__ = [  # noqa: RUF022 - grouped as above
     "Case",
+    "Script",
     "diagnose",
     "Diagnosis",
     "try_remedies",
@@ -90,6 +95,7 @@ __all__ = [  # noqa: RUF022 - grouped as above
     "parse_remedy",
     "UnstickError",
     "CaseError",
+    "ScriptError",
     "TargetError",
     "RemedyError",
     "NotApplicable",

@@ -5,38 +5,57 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from .case import Case
+from .errors import ScriptError
 from .experiments import examined
 from .observation import Observation, Progress
-from .observe import BUDGET, observe
+from .observe import BUDGET, STEPS, observe
 from .prediction import Prediction, predict
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find
+from .script.look import look
+from .script.spec import Outcome, Script
 from .trace.attribution import attenuation
 from .trace.types import KINDS, Operation, Trace
 
 
 def diagnose(
-    case: Case,
+    case: Case | Script,
     *,
     steps: int | None = None,
     seed: int = 0,
     budget: float | None = None,
     device: str | None = None,
     progress: Progress | None = None,
+    keep_going: bool = False,
 ) -> Diagnosis:
-    """Observe a short training run of a copy of `case` and say what is wrong with it.
+    """Observe a short training run of a copy of `case` and say what is wrong with it. A script is run as it is, in a
+    process of its own, and ended when enough was seen.
 
     steps: optimizer steps to watch (300, and more where batches are so small that these hold fewer than 1,000 samples).
     budget: seconds after which the run ends, with what it has (120). device: where to run; None leaves the model where
-    it is. progress: called with (description, done, total).
+    it is. progress: called with (description, done, total). keep_going: let a script run to its end. seed: of a script,
+    for what it leaves unseeded.
 
     Nothing of the user's is changed. Same seed, same findings. Ctrl-C ends the run and keeps what it has, marked as
-    interrupted. Raises CaseError where the case cannot run.
+    interrupted. Raises CaseError where the case cannot run, ScriptError for a script that makes no step.
     """
     started = time.perf_counter()
+    if isinstance(case, Script):
+        if device is not None:
+            raise ScriptError("a script decides itself where it trains: leave the device out")
+        outcome, interrupted = look(
+            case,
+            steps=steps,
+            seed=seed,
+            budget=BUDGET if budget is None else budget,
+            keep_going=keep_going,
+            advance=None if progress is None else partial(_told, progress, steps or STEPS),
+        )
+        return _of_script(outcome, interrupted, started)
     observation = observe(
         case, steps=steps, seed=seed, budget=budget, device=device, progress=progress, interruptible=True
     )
@@ -49,13 +68,33 @@ def diagnose(
     return Diagnosis(observation, find(observation), time.perf_counter() - started)
 
 
+def _told(progress: Progress, wanted: int, steps: int) -> None:
+    progress("training", min(steps, wanted), wanted)
+
+
+def _of_script(outcome: Outcome, interrupted: bool, started: float) -> Diagnosis:
+    """What all of its optimizers show. The observation is that of the one with the gravest finding."""
+    order = list(Severity)
+    each = [(seen, find(seen)) for seen in outcome.seen]
+    worst, _ = min(each, key=lambda pair: min((order.index(f.severity) for f in pair[1]), default=len(order)))
+    found: dict[tuple[str, str | None], Finding] = {}
+    for _, findings in each:
+        for finding in findings:
+            found.setdefault((finding.rule, finding.module), finding)
+    ordered = sorted(found.values(), key=lambda finding: order.index(finding.severity))
+    if interrupted:
+        worst = replace(worst, interrupted=True)
+    return Diagnosis(worst, tuple(ordered), time.perf_counter() - started, outcome)
+
+
 @dataclass(frozen=True)
 class Diagnosis(Report):
-    """What was seen, and what it means."""
+    """What was seen, and what it means. outcome: of a script's process."""
 
     observation: Observation
     findings: tuple[Finding, ...]
     seconds: float
+    outcome: Outcome | None = None
 
     @property
     def target(self) -> str:
@@ -92,6 +131,7 @@ class Diagnosis(Report):
             "path": _path(shown, expected),
             "layers": [_layer(op) for op in shown.operations],
             "uncovered": list(seen.uncovered),
+            "script": _script(self.outcome),
             "interrupted": self.interrupted,
             "seed": seen.seed,
             "seconds": self.seconds,
@@ -99,6 +139,19 @@ class Diagnosis(Report):
         }
         cleaned: dict[str, Any] = jsonable(document)
         return cleaned
+
+
+def _script(outcome: Outcome | None) -> dict[str, Any] | None:
+    """How a script ended, and how many optimizer steps it made."""
+    if outcome is None:
+        return None
+    return {
+        "exit_status": outcome.status,
+        "ended_early": outcome.ended,
+        "error": outcome.error,
+        "steps": outcome.steps,
+        "optimizers": len(outcome.seen),
+    }
 
 
 def _summary(trace: Trace) -> dict[str, Any]:

@@ -31,3 +31,7 @@ class TheoryError(UnstickError, ValueError):
 
 class OutputError(UnstickError):
     """A report cannot be written where it was asked for."""
+
+
+class ScriptError(UnstickError):
+    """A training script cannot be observed: it does not exist, fails by itself, or makes no optimizer step."""

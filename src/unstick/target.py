@@ -21,8 +21,24 @@ from torch import nn
 
 from .case import Case, describe
 from .errors import TargetError, UnstickError
+from .script.spec import Script
 
-FORM = "write file.py:name or package.module:name, where name is a Case or a function that returns one"
+FORM = (
+    "write file.py:name or package.module:name, where name is a Case or a function that returns one, or file.py for a "
+    "training script"
+)
+
+
+def script(target: str, arguments: tuple[str, ...], module: bool) -> Script | None:
+    """The training script that `target` names: a file without the name of a case in it, or a `module` that is run.
+
+    None where it names a case. Raises TargetError where a case is given arguments, which only scripts take.
+    """
+    if module or (target.endswith(".py") and ":" not in Path(target).name):
+        return Script(target, arguments, module)
+    if arguments:
+        raise TargetError(f"{target} is no script, so it takes no arguments: leave out what follows --.")
+    return None
 
 
 def load(target: str) -> Case:

@@ -5,8 +5,9 @@ torch is imported inside the commands, so that `--help` and wrong calls answer a
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -14,6 +15,9 @@ from click.core import ParameterSource
 from .. import __version__
 from .guard import BROKEN, FOUND, INTERRUPTED, OK, WRONG, command, run
 from .output import Output
+
+if TYPE_CHECKING:
+    from ..script.spec import Script
 
 __all__ = ["BROKEN", "FOUND", "INTERRUPTED", "OK", "WRONG", "cli", "main"]
 
@@ -33,13 +37,13 @@ def cli(context: click.Context) -> None:
 
     \b
     unstick demo                          the whole story on a network that is stuck
-    unstick diagnose model.py:case        what is wrong with yours
-    unstick try model.py:case             what helps it
+    unstick diagnose train.py             what is wrong with yours
+    unstick try train.py                  what helps it
     unstick theory tanh --init xavier     what to expect of such a network
     unstick COMMAND --help                more about one command
 
-    A TARGET is file.py:name or package.module:name, where the name belongs to an unstick.Case, or to a function
-    without arguments that returns one.
+    A TARGET is a training script, file.py, with its own arguments after --; or file.py:name or package.module:name,
+    where the name belongs to an unstick.Case, or to a function without arguments that returns one.
 
     \b
     Exit status: 0 nothing wrong; 1 diagnose found an error; 2 the call or its
@@ -50,8 +54,10 @@ def cli(context: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit status."""
-    return run(cli, arguments)
+    """Runs one command and returns its exit status. What follows -- belongs to the user's script."""
+    given = sys.argv[1:] if arguments is None else arguments
+    end = given.index("--") if "--" in given else len(given)
+    return run(cli, given[:end], tuple(given[end + 1 :]))
 
 
 @command(
@@ -79,26 +85,47 @@ def demo(output: Output, ask: bool, **options: Any) -> int:
     return output.show(report)
 
 
-@command(cli, "json", "html", "steps", "seed", "budget", "device")
-@click.argument("target")
-def diagnose(output: Output, target: str, **options: Any) -> int:
+@command(cli, "module", "keep-going", "json", "html", "steps", "seed", "budget", "device")
+@click.argument("target", metavar="TARGET [-- ARGS...]")
+def diagnose(output: Output, target: str, module: bool, keep_going: bool, **options: Any) -> int:
     """Say what keeps TARGET from learning, where, and why.
 
-    Watches a copy of the network train for a short while. TARGET is file.py:name or package.module:name, and names an
-    unstick.Case or a function that returns one. The exit status is 1 where something keeps the network from learning.
+    TARGET is a training script, which is run as it stands, with the ARGS after -- as its own; it is ended when enough
+    was seen of its training. Or it is file.py:name or package.module:name, which names an unstick.Case or a function
+    that returns one; then a copy is trained for a short while. The exit status is 1 where something keeps the network
+    from learning; a script that fails by itself keeps its own.
 
     \b
-    unstick diagnose model.py:case
-    unstick diagnose package.module:make_case --steps 300
+    unstick diagnose train.py
+    unstick diagnose train.py --keep-going -- --epochs 3
+    unstick diagnose -m package.train
     unstick diagnose model.py:case --json report.json --html report.html
     """
-    with output.working(options) as working:
+    script = _script(output, target, module)
+    with output.working(options, bars=script is None) as working:
         from ..diagnose import diagnose as look
+        from ..script.spec import leads
         from ..target import load
 
-        report = look(load(target), **working)
+        if script is None and keep_going:
+            raise click.UsageError("--keep-going is for scripts", click.get_current_context())
+        report = look(script or load(target), keep_going=keep_going, **working)
+    if not leads():
+        return OK
     status = output.show(report)
-    return status or (OK if report.healthy else FOUND)
+    own = report.outcome.status if report.outcome else OK
+    return status or own or (OK if report.healthy else FOUND)
+
+
+def _script(output: Output, target: str, module: bool) -> Script | None:
+    """The script that is meant, if one is; the person at the terminal is told that it runs."""
+    from ..script.spec import leads
+    from ..target import script
+
+    found = script(target, click.get_current_context().obj, module)
+    if found is not None and not output.quiet and leads():
+        output.note(f"unstick: running {found.title}; what follows is its own output")
+    return found
 
 
 @command(cli, "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")

@@ -45,14 +45,17 @@ def command(
     return decorate
 
 
-def run(group: click.Group, arguments: list[str] | None) -> int:
-    """Runs `group` and turns whatever comes of it into an exit status. A reader that went away is no error."""
+def run(group: click.Group, arguments: list[str], rest: tuple[str, ...]) -> int:
+    """Runs `group`, and turns whatever comes of it into an exit status. A reader that went away is no error.
+
+    rest: arguments for the user's script.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character gets a ?, not an exception
     try:
         with _termination_as_interrupt():
-            status = group.main(arguments, prog_name="unstick", standalone_mode=False)
+            status = group.main(arguments, prog_name="unstick", standalone_mode=False, obj=rest)
             sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "unstick"

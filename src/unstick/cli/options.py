@@ -74,6 +74,10 @@ OPTIONS: dict[str, Decorator] = {
     "device": click.option(
         "--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps.  [default: where the model is]"
     ),
+    "module": click.option("-m", "module", is_flag=True, help="TARGET is a module to be run, as in python -m TARGET."),
+    "keep-going": click.option(
+        "--keep-going", is_flag=True, help="Let a script run to its end, rather than end it when enough was seen."
+    ),
     "init": click.option(
         "--init",
         metavar="NAME",

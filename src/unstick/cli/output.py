@@ -47,13 +47,14 @@ class Output:
         return self.json_file == files.STANDARD_OUTPUT
 
     @contextmanager
-    def working(self, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """The command's `options` as keyword arguments for the library, with something to show the progress with.
+    def working(self, options: Mapping[str, Any], bars: bool = True) -> Iterator[dict[str, Any]]:
+        """The command's `options` as keyword arguments for the library, with something to show the progress with:
+        `bars`, unless somebody else is to write on the screen.
 
         Until the end, what the user's code prints does not reach standard output if that is to be JSON.
         Raises click.BadParameter for a device that this machine does not have.
         """
-        with files.reserved_output() if self.json_only else nullcontext(), progress(self.quiet) as advance:
+        with files.reserved_output() if self.json_only else nullcontext(), progress(self.quiet or not bars) as advance:
             _check_device(options.get("device"))
             yield {**options, "progress": advance}
 

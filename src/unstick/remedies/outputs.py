@@ -79,8 +79,12 @@ class Unshaped(TorchFunctionMode):
         """`out` as it would be without the last activation; itself, where none came last."""
         return self._before.get(id(out), (out, out))[1]
 
+    def forget(self) -> None:
+        """The pass is over; what is remembered would keep its graph alive."""
+        self._before.clear()
+
     def __exit__(self, *error: Any) -> None:
-        self._before.clear()  # it would keep the graph of the pass alive
+        self.forget()
         super().__exit__(*error)
 
     def __torch_function__(

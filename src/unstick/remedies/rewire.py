@@ -121,6 +121,10 @@ class Rewire(TorchFunctionMode):
             module.train(self._model.training)
         return self
 
+    def forget(self) -> None:
+        """The pass is over; its outputs would keep its graph alive."""
+        self._outputs.clear()
+
     def __enter__(self) -> Self:
         # Activation checkpointing saves tensors through such hooks, so it is told here instead of computing gradients
         # of another network than the one that ran.
@@ -131,7 +135,7 @@ class Rewire(TorchFunctionMode):
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Raises NotApplicable where the model recomputes activations."""
-        self._outputs.clear()  # they would keep the graph of the pass alive
+        self.forget()
         super().__exit__(kind, error, trace)
         self._no_checkpoints.__exit__(None, None, None)
         if error is not None and RECOMPUTED in str(error):

@@ -1,125 +1,150 @@
-"""The process in which a script runs, watched: `python -m unstick.script.child SPEC`.
+"""The process in which a script runs, watched: `python -P -m unstick.script.child SPEC`.
 
 The script is `__main__`, with its own arguments and working directory, as if it had been started by itself.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import runpy
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import SourceFileLoader
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
+from ..state import seed_everything
 from ..trace.source import describe
 from .conclude import conclude
-from .spec import Outcome, Spec
+from .spec import Outcome, Script, Spec
 from .watch import Enough, Watcher
 
-
-def main(file: str) -> int:
-    spec: Spec = pickle.loads(Path(file).read_bytes())
-    run = Run(spec)
-    with run.watching():
-        status = run.script()
-    run.report(status)
-    return status
+INTERRUPTED = 130
 
 
 class Run:
-    """One run of the script."""
+    """One run of a script."""
 
     def __init__(self, spec: Spec) -> None:
-        self.spec = spec
-        self.started = time.perf_counter()
-        self.watcher = Watcher(
+        self._spec = spec
+        several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # then all have to end at the same step
+        self._watcher = Watcher(
             steps=spec.steps,
             keep_going=spec.keep_going,
-            deadline=self.started + spec.budget,
-            on_step=self._advance,
+            deadline=float("inf") if several else time.perf_counter() + spec.budget,
+            on_step=lambda steps: _write(spec.steps_file, str(steps).encode()),
         )
-        self.reported = False
-        self.error: str | None = None
+        self._processes = 0
+        self._error: str | None = None
+        self._reported = False
+
+    def __call__(self) -> int:
+        """The exit status. What the script raises is printed as Python prints it, without frames of ours."""
+        seed_everything(self._spec.seed)
+        signal.signal(signal.SIGTERM, _asked_to_end)
+        with self._watching():
+            status = self._script()
+        self._report(status)
+        return status
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        leave = os._exit
+    def _watching(self) -> Iterator[None]:
+        here, leave, start = os.getpid(), os._exit, BaseProcess.start
 
         def leave_with_report(status: int) -> NoReturn:
-            if os.getpid() == pid:
-                self.report(status, quick=True)
+            if os.getpid() == here:
+                self._report(status, quick=True)
             leave(status)
 
-        pid = os.getpid()
-        os._exit = leave_with_report
-        signal.signal(signal.SIGTERM, _end)
-        with self.watcher.watching():
-            yield
-        os._exit = leave
+        def count(process: Any) -> None:
+            self._processes += 1
+            start(process)
 
-    def script(self) -> int:
-        """Its exit status; what it raises is printed as Python prints it, without our own frames."""
-        spec = self.spec
-        sys.argv = [spec.path, *spec.arguments]
+        os._exit, BaseProcess.start = leave_with_report, count  # type: ignore[method-assign]
         try:
-            if spec.is_module:
-                sys.path[0] = os.getcwd()
-                runpy.run_module(spec.path, run_name="__main__", alter_sys=True)
-            else:
-                sys.path[0] = str(Path(spec.path).resolve().parent)
-                runpy.run_path(spec.path, run_name="__main__")
+            with self._watcher.watching():
+                yield
+        finally:
+            os._exit, BaseProcess.start = leave, start  # type: ignore[method-assign]
+
+    def _script(self) -> int:
+        try:
+            run_as_main(self._spec.script)
         except Enough:
             return 0
         except SystemExit as error:
             return _status(error)
+        except KeyboardInterrupt:
+            return INTERRUPTED
         except BaseException as error:
-            self.error = describe(error)
-            if not (isinstance(error, KeyboardInterrupt)):
-                sys.excepthook(type(error), error, _theirs(error.__traceback__))
-            return 130 if isinstance(error, KeyboardInterrupt) else 1
+            self._error = describe(error)
+            sys.excepthook(type(error), error, _without_ours(error.__traceback__))
+            return 1
         return 0
 
-    def _advance(self, steps: int) -> None:
-        with open(self.spec.steps_file, "w") as file:
-            file.write(str(steps))
-
-    def report(self, status: int, quick: bool = False) -> None:
-        """Write what was seen, once. quick: the process is about to end, so experiments are left out."""
-        if self.reported:
+    def _report(self, status: int, quick: bool = False) -> None:
+        """Write down what was seen, once. quick: the process is about to end, so there is no time for experiments."""
+        if self._reported:
             return
-        self.reported = True
+        self._reported = True
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-        watcher = self.watcher
-        seen = []
+        watcher = self._watcher
         strands = [s for s in watcher.strands if s.traces]
+        seen = []
         for strand in strands:
             strand.settle()
             rival = any(strand.rivals(other) for other in strands if other is not strand)
-            deadline = None if quick or status == 130 else time.perf_counter() + self.spec.experiments
-            seen.append(conclude(strand, self.spec.title, rival=rival, deadline=deadline))
+            hurry = quick or status == INTERRUPTED
+            deadline = None if hurry else time.perf_counter() + self._spec.experiments
+            seen.append(conclude(strand, self._spec.script.title, rival=rival, deadline=deadline))
         outcome = Outcome(
             seen=tuple(seen),
             status=status,
-            ended=watcher.done and not self.spec.keep_going,
+            ended=watcher.done and not self._spec.keep_going,
             steps=max((s.count for s in watcher.strands), default=0),
             backwards=watcher.backwards,
             optimizers=watcher.optimizers,
-            error=self.error,
+            processes=self._processes,
+            error=self._error,
         )
-        partial = Path(self.spec.outcome_file + ".part")
-        partial.write_bytes(pickle.dumps(outcome))
-        partial.replace(self.spec.outcome_file)
+        _write(self._spec.outcome_file, pickle.dumps(outcome))
 
 
-def _end(*_: Any) -> NoReturn:
+def run_as_main(script: Script) -> None:
+    """Run a script the way the interpreter does."""
+    sys.argv = [script.path, *script.arguments]
+    if script.module:
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(script.path, run_name="__main__", alter_sys=True)
+        return
+    path = os.path.abspath(script.path)
+    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    main = ModuleType("__main__")
+    main.__file__, main.__loader__ = path, SourceFileLoader("__main__", path)
+    vars(main)["__builtins__"] = __builtins__
+    sys.modules["__main__"] = main
+    with io.open_code(path) as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    exec(code, vars(main))
+
+
+def _write(file: Path, content: bytes) -> None:
+    """All of it or nothing, as others see it."""
+    part = file.with_suffix(".part")
+    part.write_bytes(content)
+    part.replace(file)
+
+
+def _asked_to_end(*_: Any) -> NoReturn:
     raise Enough(0)
 
 
@@ -133,18 +158,14 @@ def _status(error: SystemExit) -> int:
     return 1
 
 
-def _theirs(trace: TracebackType | None) -> TracebackType | None:
+def _without_ours(trace: TracebackType | None) -> TracebackType | None:
     """From the first frame of the script's own on."""
-    here = os.path.dirname(__file__)
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename, here):
+    ours = {__file__, runpy.__file__, "<frozen runpy>"}
+    while trace is not None and trace.tb_frame.f_code.co_filename in ours:
         trace = trace.tb_next
     return trace
 
 
-def _is_ours(filename: str, here: str) -> bool:
-    return filename.startswith(here) or filename == "<frozen runpy>" or filename == runpy.__file__
-
-
 if __name__ == "__main__":
-    status = main(sys.argv[1])
-    sys.exit(status)
+    run: Callable[[], int] = Run(pickle.loads(Path(sys.argv[1]).read_bytes()))
+    sys.exit(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,6 +20,7 @@ from ..setup import Setup
 from ..state import preserved
 from ..trace.source import describe
 from .extract import Cut, Extracted, Recorded, batch_of, own_loss
+from .keras import KerasOptimizer
 from .strand import Strand
 from .twin import load, same_modes
 
@@ -45,7 +47,8 @@ def conclude(
     losses = strand.numbers()
     steps = min(strand.wanted, strand.count)
     notes = list(uncovered)
-    with preserved():
+    with preserved(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the script has been warned already
         learning, ends, case = None, None, None
         try:
             case, held = extracted(strand, target)
@@ -73,7 +76,7 @@ def conclude(
             changes=(),
             seconds=0.0,
             ends=ends,
-            optimizer=strand.settings,
+            optimizer=replace(strand.settings, rate=_largest(strand)),
             loop=strand.loop(),
         )
         if case is not None and deadline is not None:
@@ -111,7 +114,7 @@ def _case(strand: Strand, target: str, last: Recorded, cut: Cut | None, batches:
         data=batches,
         loss=None if cut is None else replaying(last, cut)["criterion"],
         step=None if cut is not None else partial(own_loss, last),
-        optimizer=partial(_like, strand.optimizer, max(strand.rates, default=math.nan)),
+        optimizer=partial(_like, strand.optimizer, _largest(strand)),
         name=target,
         recorded=last,
         cut=cut,
@@ -120,11 +123,18 @@ def _case(strand: Strand, target: str, last: Recorded, cut: Cut | None, batches:
     )
 
 
-def _like(live: Any, rate: float, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+def _largest(strand: Strand) -> float | None:
+    """The learning rate, as large as its schedule made it."""
+    return max((rate for rate in strand.rates if math.isfinite(rate)), default=strand.settings.rate)
+
+
+def _like(live: Any, rate: float | None, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """An optimizer of the same kind and settings, at the largest rate that the script's schedule came to."""
+    if isinstance(live, KerasOptimizer):
+        return live.like(parameters, rate)
     group = live.param_groups[0]
     settings = {name: group.get(name, default) for name, default in live.defaults.items()}
-    if "lr" in settings and math.isfinite(rate):
+    if "lr" in settings and rate is not None:
         settings["lr"] = rate
     made: torch.optim.Optimizer = type(live)(parameters, **settings)
     return made

@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..errors import ScriptError
 from ..observation import Observation
 
 
 @dataclass(frozen=True)
-class Spec:
-    """How to run a script.
-
-    path: of the file, or the name of a module. title: for reports. budget: seconds for its training. experiments:
-    seconds for what is tried on copies afterwards. steps_file, outcome_file: where the process writes how far it is,
-    and in the end an `Outcome`, pickled.
-    """
+class Script:
+    """A training script, to be run as it is: `python path arguments`, or `python -m path arguments` for a module."""
 
     path: str
-    is_module: bool
-    arguments: tuple[str, ...]
-    title: str
+    arguments: tuple[str, ...] = ()
+    module: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"-m {self.path}" if self.module else self.path
+
+    def check(self) -> None:
+        """Raises ScriptError where there is no such file; whether there is such a module is seen when it is run."""
+        path = Path(self.path)
+        if not self.module and not path.is_file():
+            what = "is a directory; a package is run with -m" if path.is_dir() else f"does not exist (in {Path.cwd()})"
+            raise ScriptError(f"{self.path} {what}: name a Python file.")
+
+
+def leads() -> bool:
+    """Whether this is the process to report, of those that `torchrun` has started together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How to run a script. folder: where its process writes how far it is, and in the end an `Outcome`, pickled.
+
+    steps: of each optimizer, to be watched; None for as many as are usual. seed: of what the script leaves unseeded.
+    budget: seconds for its training. experiments: seconds for what is tried on copies afterwards. keep_going: do not
+    end it when all has been seen.
+    """
+
+    script: Script
     steps: int | None
     seed: int
     budget: float
     experiments: float
     keep_going: bool
-    steps_file: str
-    outcome_file: str
-    remedy: str | None = None
+    folder: str
+
+    @property
+    def steps_file(self) -> Path:
+        return Path(self.folder, "steps")
+
+    @property
+    def outcome_file(self) -> Path:
+        return Path(self.folder, "outcome")
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of one run. seen: an observation for each optimizer that made steps. status: the script's exit status.
-    ended: by us, since all was seen. steps, backwards, optimizers: how many there were. error: what it raised."""
+    ended: by us, since all was seen. steps, backwards, optimizers, processes: how many there were; the last are those
+    that it started. error: what it raised."""
 
     seen: tuple[Observation, ...]
     status: int
@@ -41,4 +73,5 @@ class Outcome:
     steps: int
     backwards: int
     optimizers: int
+    processes: int
     error: str | None

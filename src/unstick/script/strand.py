@@ -46,15 +46,15 @@ class Passed:
 class Strand:
     """Follows one optimizer from step to step. Lives in the script's process.
 
-    model: holds everything that is trained. parameters: those of the model that are this optimizer's matter, by name:
-    its own, and those that no optimizer holds. source: the line that made the optimizer. alone: there is no other.
+    model: holds everything that is trained. others: ids of the parameters that other optimizers hold. source: the line
+    that made the optimizer. alone: there is no other. parameters: those of the model that are this optimizer's matter,
+    by name: its own, and those that no optimizer holds. factors: what a remedy multiplies the learning rates by.
     used, touched: the backward passes whose gradients its steps were made of, and all that reached its parameters.
     """
 
     optimizer: Any
     model: nn.Module
-    parameters: dict[str, nn.Parameter]
-    held: set[int]
+    others: set[int]
     twin: Twin
     calls: Calls
     paths: dict[int, str]
@@ -78,10 +78,29 @@ class Strand:
     broken: bool = False
     available: int | None = None
     final: State | None = None
+    factors: list[float] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """From the first step on, with the model and the optimizer as they are now."""
+        self.held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self.parameters = {n: p for n, p in self.model.named_parameters() if id(p) not in self.others - self.held}
+        self.count = 0
+        for kept in (
+            self.losses,
+            self.traces,
+            self.rates,
+            self.tapes,
+            self.passed,
+            self.passes,
+            self.clears,
+            self.training,
+        ):
+            kept.clear()  # type: ignore[attr-defined]
         self.own = [p for p in self.parameters.values() if id(p) in self.held and p.requires_grad]
         self.settings = replace(settings(self.optimizer), source=self.source)
         self.recorder = Recorder(self.model)
@@ -232,7 +251,9 @@ class Strand:
 
     def before_step(self, closure: bool) -> None:
         self._meter = None
-        self.rates.append(max((float(g["lr"]) for g in self.optimizer.param_groups if "lr" in g), default=math.nan))
+        factors = self.factors or [1.0] * len(self.optimizer.param_groups)
+        rates = [float(g["lr"]) * f for g, f in zip(self.optimizer.param_groups, factors, strict=False) if "lr" in g]
+        self.rates.append(max(rates, default=math.nan))
         if self.tracing and not closure:
             self._meter = StepMeter(list(self.parameters.values()), self.recorder.workspace)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..errors import NotApplicable
 from ..learning import buffers_kept
+from ..setup import Setup
 from ..state import preserved, random_state, set_random_state
 from ..trace.source import describe
 from .extract import Recorded
@@ -23,10 +25,14 @@ SAME = 1e-3
 State = dict[str, Tensor]
 
 
+def _nothing(*_: Any) -> Any:
+    raise NotApplicable("a training step cannot be computed again on a copy")
+
+
 class Twin:
     """The model as it was before the first step, and one more copy with whatever weights are asked for.
 
-    initial: None where the model cannot be copied; fault then says why, or why what was recorded is of no use. sound:
+    put: puts a remedy into a fresh setup. initial: None where the model cannot be copied; fault then says why, or why what was recorded is of no use. sound:
     the recorded steps, computed again on the copy, give the script's own loss.
     """
 
@@ -35,7 +41,14 @@ class Twin:
         self.initial: nn.Module | None = None
         self.sound: bool | None = None
         self.fault: str | None = None
-        self._now: nn.Module | None = None
+        self.put: Callable[[Setup], None] | None = None
+        self._now: Setup | None = None
+        if any(base.__module__.partition(".")[0] == "keras" for base in type(live).__mro__):
+            self.fault, self.sound = (
+                "a model of Keras is copied by being saved, which gives its weights new names",
+                False,
+            )
+            return
         try:
             with preserved(), torch.no_grad():
                 self.initial = copy.deepcopy(live)
@@ -72,12 +85,22 @@ class Twin:
         if not self.sound or self.initial is None:
             return None
         if self._now is None:
-            with preserved(), torch.no_grad():
-                self._now = copy.deepcopy(self.initial)
-        load(self._now, snapshot(self.live))
-        same_modes(self._now, self.live)
-        with drawing(recorded.draws), torch.no_grad():
-            return recorded.program.loss_of(self._now, recorded.leaves).item()
+            self._now = self.fresh()
+        load(self._now.model, snapshot(self.live))
+        same_modes(self._now.model, self.live)
+        with drawing(recorded.draws), torch.no_grad(), self._now.active():
+            return recorded.program.loss_of(self._now.model, recorded.leaves).item()
+
+    def fresh(self) -> Setup:
+        """A copy of the model as it was, with the remedy put in, if there is one. Raises NotApplicable."""
+        with preserved():
+            with torch.no_grad():
+                model = copy.deepcopy(self.initial)
+            assert model is not None
+            setup = Setup(model, loss=_nothing, make_optimizer=_nothing)
+            if self.put is not None:
+                self.put(setup)
+        return setup
 
 
 def snapshot(model: nn.Module) -> State:

@@ -19,10 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
 
+from ..errors import NotApplicable
 from ..trace.source import caller, constructing
-from .gates import Calls, Gate, push_below, remove
+from .change import Change
+from .gates import Calls, push_below, remove
+from .keras import Keras
 from .roots import outermost, paths_of, together
 from .strand import Strand
 from .twin import Twin
@@ -35,17 +39,22 @@ class Enough(SystemExit):
 @dataclass
 class Watcher:
     """Sees a script train. steps: of each optimizer, None for as many as are usual. keep_going: do not end the script.
-    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps."""
+    change: a remedy to be put in.
+    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. busy: within a
+    backward pass, or with copies, which are not the script's."""
 
     steps: int | None = None
     keep_going: bool = False
     deadline: float = float("inf")
     on_step: Callable[[int], None] = lambda _: None
 
+    change: Change | None = None
+
     strands: list[Strand] = field(default_factory=list)
     done: bool = False
     uncovered: list[str] = field(default_factory=list)
     backwards: int = 0
+    busy: bool = False
 
     def __post_init__(self) -> None:
         self.calls = Calls()
@@ -56,12 +65,12 @@ class Watcher:
         self._unbound: list[Any] = []
         self._binding = ExitStack()
         self._counting: ExitStack | None = None
-        self._gates: list[Gate] = []
+        self._gates: list[TorchFunctionMode] = []
         self._scaled: dict[int, tuple[Tensor, Tensor]] = {}
-        self._in_backward = False
         self._stepping: Any = None
         self._loaders: dict[int | None, int] = {}
         self._hooks = ExitStack()
+        self._keras = Keras(self)
 
     # -- hooks on, hooks off -----------------------------------------------------------------------------------------
 
@@ -76,14 +85,15 @@ class Watcher:
 
     def _hook(self) -> None:
         self._hooks.enter_context(constructing(apart=True))
-        self._replace(Optimizer, "__init__", self._made)
-        self._replace(torch.autograd, "backward", self._backward)
-        self._replace(torch.amp.GradScaler, "scale", self._scale)
-        self._replace(DataLoader, "__iter__", self._iterated)
-        self._hooks.callback(register_optimizer_step_pre_hook(self._before_step).remove)
-        self._hooks.callback(register_optimizer_step_post_hook(self._after_step).remove)
+        self.replace(nn.Module, "__init__", self._module_made)
+        self.replace(Optimizer, "__init__", self._made)
+        self.replace(torch.autograd, "backward", self._backward)
+        self.replace(torch.amp.GradScaler, "scale", self._scale)
+        self.replace(DataLoader, "__iter__", self._iterated)
+        self._hooks.callback(register_optimizer_step_pre_hook(self.before_step).remove)
+        self._hooks.callback(register_optimizer_step_post_hook(self.after_step).remove)
 
-    def _replace(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
+    def replace(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
         """Put `around(original, ...)` in the place of a function."""
         original = getattr(owner, name)
 
@@ -105,21 +115,26 @@ class Watcher:
 
     # -- what is made ------------------------------------------------------------------------------------------------
 
+    def _module_made(self, original: Callable[..., Any], module: nn.Module, *args: Any, **kwargs: Any) -> None:
+        self._keras.look()
+        original(module, *args, **kwargs)
+
     def _made(self, original: Callable[..., Any], optimizer: Any, *args: Any, **kwargs: Any) -> None:
         original(optimizer, *args, **kwargs)
-        self.meet(optimizer)
+        self.meet(optimizer, caller())
 
     @property
     def optimizers(self) -> int:
         """How many were made."""
         return len(self._known)
 
-    def meet(self, optimizer: Any) -> None:
-        """An optimizer that has not been seen before. The model is looked for when it runs next."""
-        if self.done or optimizer in self._known or os.getpid() != self._pid:
+    def meet(self, optimizer: Any, line: str | None) -> None:
+        """An optimizer that may not have been seen before, and the line that made it. The model is looked for when it
+        runs next."""
+        if self.done or self.busy or optimizer in self._known or os.getpid() != self._pid:
             return
         self._known.add(optimizer)
-        self._lines[optimizer] = caller()
+        self._lines[optimizer] = line
         if not self._unbound:
             self._binding.callback(register_module_forward_pre_hook(self._runs).remove)
             self._count(True)
@@ -142,7 +157,7 @@ class Watcher:
     def _runs(self, module: nn.Module, _: Any) -> None:
         """The first module that runs, with gradients on, after optimizers were made: part of a model, if it holds what
         they hold."""
-        if not torch.is_grad_enabled() or os.getpid() != self._pid:
+        if self.busy or not torch.is_grad_enabled() or os.getpid() != self._pid:
             return
         held = {id(p) for optimizer in self._unbound for p in _parameters(optimizer)}
         if any(id(p) in held for p in module.parameters()):
@@ -162,13 +177,14 @@ class Watcher:
         everywhere = {id(p) for optimizer in known for p in _parameters(optimizer)}
         for optimizer in fresh:
             own = {id(p) for p in _parameters(optimizer)}
-            matter = {n: p for n, p in model.named_parameters() if id(p) in own or id(p) not in everywhere}
             self.strands.append(
                 Strand(
-                    optimizer, model, matter, own, self.twin, self.calls, paths, self._lines[optimizer], self.steps,
-                    alone=len(known) == 1,
+                    optimizer, model, everywhere - own, self.twin, self.calls, paths, self._lines[optimizer],
+                    self.steps, alone=len(known) == 1,
                 )
             )  # fmt: skip
+            if self.change is not None:
+                self.change.remember(self.strands[-1])
             draws = self.calls.draws
             self.strands[-1].arm()
             self.calls.draws = draws  # the pass has begun
@@ -181,7 +197,10 @@ class Watcher:
         for gate in self._gates:
             remove(gate)
         wanted = [] if self.done else [s.gates() for s in self.strands]
-        self._gates = [g for tapes, _ in wanted for g in tapes] + [g for _, recorders in wanted for g in recorders]
+        tapes = [gate for above, _ in wanted for gate in above]
+        recorders = [gate for _, below in wanted for gate in below]
+        # A tape keeps what the script called, a recorder sees what a remedy made of it.
+        self._gates = [*tapes, *(self.change.held if self.change else ()), *recorders]
         for gate in self._gates:
             push_below(gate)
         self._count(bool(self._gates or self._unbound))
@@ -198,12 +217,14 @@ class Watcher:
     # -- backward passes ---------------------------------------------------------------------------------------------
 
     def _backward(self, original: Callable[..., Any], tensors: Any, *args: Any, **kwargs: Any) -> None:
-        outermost_call = not self._in_backward and os.getpid() == self._pid and not self.done
+        outermost_call = not self.busy and os.getpid() == self._pid and not self.done
         if not outermost_call:  # activation checkpointing calls it from within
             original(tensors, *args, **kwargs)
             return
-        self._in_backward = True
+        self.busy = True
         self.backwards += 1
+        if self.change is not None:
+            self.change.before_backward()
         try:
             several = len(self.strands) > 1
             for strand in self.strands:
@@ -217,27 +238,33 @@ class Watcher:
                         self.backwards, loss, start, caller(), in_step=self._stepping is strand.optimizer
                     )
         finally:
-            self._in_backward = False
+            self.busy = False
         for strand in self.strands:
             strand.listen_again(several)
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    def _before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.done or os.getpid() != self._pid:
+    def before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.done or self.busy or os.getpid() != self._pid:
             return
         self._stepping = optimizer
         if (strand := self._strand(optimizer)) is not None:
             strand.before_step(closure=len(args) > 1 or kwargs.get("closure") is not None)
 
-    def _after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.done or os.getpid() != self._pid:
+    def after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if self.done or self.busy or os.getpid() != self._pid:
             self._end_again()
             return
         self._stepping = None
         if (strand := self._strand(optimizer)) is None:
             return
-        strand.after_step()
+        self.busy = True
+        try:
+            strand.after_step()
+            if self.change is not None and not self.change.made and self.change.due(strand):
+                self._make(self.change, strand)
+        finally:
+            self.busy = False
         if strand.available is None and (samples := strand.samples) in self._loaders:
             strand.available = self._loaders[samples]
         self.on_step(strand.count)
@@ -247,6 +274,13 @@ class Watcher:
             return
         strand.arm()
         self._set_gates()
+
+    def _make(self, change: Change, strand: Strand) -> None:
+        if len(self.strands) > 1:
+            raise NotApplicable(
+                f"it has {len(self.strands)} optimizers, and trials compare networks with one; give unstick a Case"
+            )
+        change.make(strand)
 
     def _strand(self, optimizer: Any) -> Strand | None:
         return next((s for s in self.strands if s.optimizer is optimizer), None)

@@ -1,0 +1,66 @@
+"""Runs a script and says what was seen of it, or why nothing was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import ScriptError
+from .launch import Run, run
+from .spec import Outcome, Script
+
+
+def look(
+    script: Script,
+    *,
+    steps: int | None,
+    seed: int,
+    budget: float,
+    keep_going: bool,
+    advance: Callable[[int], None] | None = None,
+) -> tuple[Outcome, bool]:
+    """What came of the script, and whether the user interrupted it. Raises ScriptError where no step was seen, and
+    KeyboardInterrupt where it was interrupted before."""
+    ran = run(
+        script,
+        steps=steps,
+        seed=seed,
+        budget=budget,
+        experiments=budget / 2,
+        keep_going=keep_going,
+        advance=advance,
+    )
+    if ran.outcome is not None and ran.outcome.seen:
+        return ran.outcome, ran.interrupted
+    if ran.interrupted:
+        raise KeyboardInterrupt
+    raise ScriptError(f"{script.title} {_why_nothing(ran, budget)}")
+
+
+def _why_nothing(ran: Run, budget: float) -> str:
+    outcome = ran.outcome
+    if ran.late:
+        return (
+            f"made no optimizer step within {budget:g} s, and was ended; if it needs longer to begin, give it more "
+            "time with --budget."
+        )
+    if outcome is None:
+        how = f"was ended by signal {-ran.status}" if ran.status < 0 else f"ended with exit status {ran.status}"
+        return f"{how} before anything was seen of its training."
+    if outcome.error is not None:
+        return f"failed before its first optimizer step, with an error of its own (above): {outcome.error}"
+    return f"ended with exit status {outcome.status} before an optimizer step was seen: {_what_there_was(outcome)}."
+
+
+def _what_there_was(outcome: Outcome) -> str:
+    if outcome.steps:
+        return "its optimizer made steps, but what it holds belongs to no torch.nn.Module that ran"
+    if outcome.backwards:
+        return f"it called backward() {outcome.backwards} times, and never an optimizer's step()"
+    if outcome.processes:
+        return (
+            "it started processes, which are not watched; if they do the training, run unstick in each of them, as in "
+            "torchrun --nproc-per-node 2 --no-python unstick diagnose train.py"
+        )
+    if outcome.optimizers:
+        return "it made an optimizer and did not use it; does it need arguments (after --)?"
+    return "it made no torch.optim optimizer; does it need arguments (after --)?"
