@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
 
 from unstick.script.everywhere import replace_everywhere
@@ -114,7 +115,7 @@ def _system(overlay: Overlay) -> dict[_Function, _Function]:
 
 
 def _libraries(overlay: Overlay) -> dict[_Function, _Function]:
-    """What takes the place of functions whose files are opened in compiled code.
+    """What takes the place of functions whose files are opened in compiled code, or by an `open` of their own.
 
     The packages are loaded now, so that whatever uses them later finds these.
     """
@@ -124,6 +125,9 @@ def _libraries(overlay: Overlay) -> dict[_Function, _Function]:
         torch.save: _at(torch.save, obj=_same, f=overlay.fresh),
         torch.load: _at(torch.load, f=overlay.seen),
         torch.jit.load: _at(torch.jit.load, f=overlay.seen),
+        numpy.savetxt: _at(numpy.savetxt, fname=overlay.fresh),  # numpy keeps `open` in a table for text files
+        numpy.loadtxt: _at(numpy.loadtxt, fname=overlay.seen),
+        numpy.genfromtxt: _at(numpy.genfromtxt, fname=overlay.seen),
     }
     if importlib.util.find_spec("safetensors"):
         import safetensors
