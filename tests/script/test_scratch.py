@@ -44,13 +44,14 @@ def home(tmp_path: Path) -> Path:
 def run(home: Path, tmp_path: Path):
     """Runs a script in `home` with its writes redirected; all that it asserts must hold, and nothing there changes."""
 
-    def run(script: str) -> Path:
-        before = contents(home)
-        command = [sys.executable, "-c", textwrap.dedent(REDIRECT) + textwrap.dedent(script), str(tmp_path / "scratch")]
+    def run(script: str, before: str = "") -> Path:
+        there = contents(home)
+        program = "".join(map(textwrap.dedent, (before, REDIRECT, script)))
+        command = [sys.executable, "-c", program, str(tmp_path / "scratch")]
         environment = os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
-        assert contents(home) == before
+        assert contents(home) == there
         return tmp_path / "scratch" / "files" / home.relative_to("/")
 
     return run
@@ -81,7 +82,8 @@ def test_files_are_written_to_copies_and_read_from_there(run, home):
         read, write = os.pipe()
         with open(write, "w") as file: file.write("through")
         assert open(read).read() == "through"
-        os.truncate("by_number", 0); os.chmod("full.bin", 0o600); os.utime("losses.txt", (1, 1)); Path("touched").touch()
+        os.truncate("by_number", 0); os.chmod("full.bin", 0o600); os.utime("losses.txt", (1, 1))
+        Path("touched").touch()
         assert os.path.getmtime("losses.txt") == 1 and os.stat("by_number").st_size == 0
     """)
     assert (copies / "losses.txt").read_text() == "1\n2\n"
@@ -154,6 +156,12 @@ def test_what_is_removed_or_moved_is_so_for_the_script_alone(run):
         assert Path("copy2.bin").read_bytes() == Path("full.bin").read_bytes()
         with tempfile.TemporaryDirectory() as folder: Path(folder, "x").write_text("x")
         assert not os.path.exists(folder)
+        with tempfile.NamedTemporaryFile("w", dir="older") as file:
+            assert os.path.exists(file.name)
+        assert sorted(os.listdir("older")) == ["deep", "losses.txt"]
+        with tempfile.TemporaryFile(dir=".") as file: file.write(b"x")
+        with tempfile.TemporaryDirectory(dir="older") as folder: Path(folder, "x").write_text("x")
+        assert len(os.listdir("older")) == 2
     """)
 
 
@@ -170,6 +178,23 @@ def test_writing_through_a_link_changes_a_copy(run):
     """)
 
 
+def test_functions_that_are_held_elsewhere_are_redirected_as_well(run):
+    run(
+        """
+        with kept("losses.txt", "w") as file: file.write("early")
+        assert Path("losses.txt").read_text() == "early"
+        remove("data.csv")
+        assert sorted(Held.listed()) == ["full.bin", "losses.txt", "old"]
+        """,
+        before="""
+        import os
+        from os import remove
+        kept = open
+        class Held: listed = staticmethod(os.listdir)
+        """,
+    )
+
+
 def test_an_existing_link_is_not_written_through(run, home):
     (home / "latest").symlink_to("old")
     (home / "latest.bin").symlink_to(home / "full.bin")
@@ -184,7 +209,7 @@ def test_an_existing_link_is_not_written_through(run, home):
 
 def test_arrays_and_tensors(run):
     run("""
-        import bz2, os, numpy as np, torch, h5py, safetensors.torch, tarfile
+        import bz2, os, sqlite3, tarfile, numpy as np, torch, h5py, safetensors.torch
         from torch.utils.tensorboard import SummaryWriter
         for path in ("old/deep/weights.pt", Path("new.pt")):
             torch.save({"x": torch.arange(3)}, path)
@@ -203,6 +228,8 @@ def test_arrays_and_tensors(run):
         for mode in ("w", "r+", "a"):
             with h5py.File("x.h5", mode) as file: file[mode] = np.ones(2)
         with h5py.File("x.h5") as file: assert sorted(file) == ["a", "r+", "w"]
+        for path in ("x.db", "x.db", ":memory:"):
+            with sqlite3.connect(path) as database: database.execute("create table if not exists x (y)")
         with bz2.open("x.bz2", "wb") as file: file.write(b"x")
         with tarfile.open("x.tar", "w") as file: file.add("x.bz2")
         assert tarfile.open("x.tar").getnames() == ["x.bz2"]
@@ -248,7 +275,8 @@ def test_frameworks_save_and_load(run):
             def configure_optimizers(self): return torch.optim.SGD(self.parameters(), 0.1)
         keep = ModelCheckpoint("checkpoints", monitor="loss", save_top_k=1, save_last="link")
         trainer = pl.Trainer(max_epochs=3, callbacks=[keep], logger=[CSVLogger("logs"), TensorBoardLogger("logs")],
-                             accelerator="cpu", enable_progress_bar=False, enable_model_summary=False, log_every_n_steps=1)
+                             log_every_n_steps=1, accelerator="cpu", enable_progress_bar=False,
+                             enable_model_summary=False)
         trainer.fit(Net(), torch.utils.data.DataLoader(data, batch_size=16))
         assert Path(keep.best_model_path).exists() and Net.load_from_checkpoint(keep.best_model_path)
         assert torch.load("checkpoints/last.ckpt", weights_only=False)["epoch"] == 2

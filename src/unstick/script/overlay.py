@@ -9,6 +9,7 @@ apart by name, not by where symbolic links lead.
 from __future__ import annotations
 
 import _io
+import contextlib
 import errno
 import mmap
 import os
@@ -38,7 +39,8 @@ def _is_folder(path: str) -> bool:
 def _make_folders(path: str) -> None:
     if not _is_folder(path):
         _make_folders(os.path.dirname(path))
-        posix.mkdir(path)
+        with contextlib.suppress(FileExistsError):  # another thread or process made it in the meantime
+            posix.mkdir(path)
 
 
 def _delete(path: str) -> None:

@@ -114,6 +114,11 @@ def _system(overlay: Overlay) -> dict[_Function, _Function]:
     return functions
 
 
+def _database(overlay: Overlay, path: Any) -> Any:
+    """A database in memory has a name that begins with a colon; one that is given by its URI is not covered."""
+    return path if str(path).startswith((":", "file:")) else overlay.kept(path)
+
+
 def _libraries(overlay: Overlay) -> dict[_Function, _Function]:
     """What takes the place of functions whose files are opened in compiled code, or by an `open` of their own.
 
@@ -129,6 +134,10 @@ def _libraries(overlay: Overlay) -> dict[_Function, _Function]:
         numpy.loadtxt: _at(numpy.loadtxt, fname=overlay.seen),
         numpy.genfromtxt: _at(numpy.genfromtxt, fname=overlay.seen),
     }
+    if importlib.util.find_spec("_sqlite3"):
+        import sqlite3
+
+        functions[sqlite3.connect] = _at(sqlite3.connect, database=lambda path: _database(overlay, path))
     if importlib.util.find_spec("safetensors"):
         import safetensors
 
@@ -157,10 +166,11 @@ def redirect_writes(scratch: Path) -> None:
     scratch = Path(os.path.realpath(scratch))
     for folder in ("files", "tmp"):
         (scratch / folder).mkdir(parents=True, exist_ok=True)
-    os.environ["TMPDIR"] = tempfile.tempdir = str(scratch / "tmp")
     sys.dont_write_bytecode = True
     overlay = Overlay(str(scratch))
     functions = _system(overlay) | _libraries(overlay)
     for able in (os.supports_dir_fd, os.supports_fd, os.supports_follow_symlinks, os.supports_effective_ids):
         able.update(new for old, new in functions.items() if old in able)
     replace_everywhere(functions)
+    os.environ["TMPDIR"] = str(scratch / "tmp")
+    importlib.reload(tempfile)  # keeps `os.unlink` as the default of an argument

@@ -8,6 +8,7 @@ dropout, the order of batches unless a generator of the script's own draws it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -31,13 +32,11 @@ _STREAMS = (numpy.random.BitGenerator, numpy.random.Generator, numpy.random.Seed
 def mixed(seed: object, offset: int) -> int:
     """A seed in 0..2**32-1, which all generators take, that is another for each pair of a seed and an offset.
 
-    Pairs share one as often as chance has it: among a thousand pairs, once in 9,000 times. Not `seed + offset`, because
-    a script that gives 0 and 1 would get the same seed from both at offsets 1 and 0. Integers of all types are alike.
+    Pairs share one as often as chance has it: two of a thousand pairs do, once in about 9,000 times. Not `seed +
+    offset`: 0 and 1 would become the same seed at offsets 1 and 0. Integers of all types are alike.
     """
-    try:
+    with contextlib.suppress(TypeError):
         seed = operator.index(seed)  # type: ignore[arg-type]
-    except TypeError:
-        pass
     return int.from_bytes(hashlib.blake2b(repr((offset, seed)).encode(), digest_size=4).digest())
 
 
