@@ -49,6 +49,7 @@ def run(home: Path, tmp_path: Path):
         program = "".join(map(textwrap.dedent, (before, REDIRECT, script)))
         command = [sys.executable, "-c", program, str(tmp_path / "scratch")]
         environment = os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        environment["PYTHONDONTWRITEBYTECODE"] = ""  # as for users
         done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert contents(home) == there
