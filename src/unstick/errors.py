@@ -34,4 +34,11 @@ class OutputError(UnstickError):
 
 
 class ScriptError(UnstickError):
-    """A training script cannot be observed: it does not exist, fails by itself, or makes no optimizer step."""
+    """A training script cannot be observed: it does not exist, fails by itself, or makes no optimizer step.
+
+    printed: what it printed, where nobody has seen that yet.
+    """
+
+    def __init__(self, message: str, printed: str = "") -> None:
+        super().__init__(message)
+        self.printed = printed

@@ -128,14 +128,15 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     return found
 
 
-@command(cli, "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")
+@command(cli, "module", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")
 @click.argument("target")
-@click.argument("remedies", nargs=-1, metavar="[REMEDY]...")
-def try_(output: Output, target: str, remedies: tuple[str, ...], **options: Any) -> int:
+@click.argument("remedies", nargs=-1, metavar="[REMEDY]... [-- ARGS...]")
+def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, **options: Any) -> int:
     """Train TARGET with and without each REMEDY, and compare.
 
     Both start from the same seeds and see the same batches. Without a REMEDY, those that the findings suggest are
-    tried. `unstick remedies` lists them; several joined by + are one change. TARGET is as for `unstick diagnose`.
+    tried. `unstick remedies` lists them; several joined by + are one change. TARGET is as for `unstick diagnose`. A
+    script is run as it stands, each time in a process of its own, where what it writes goes to a place of its own.
 
     \b
     The verdict on a remedy:
@@ -147,15 +148,16 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], **options: Any)
       not applicable  the remedy does not fit the network
 
     \b
-    unstick try model.py:case
-    unstick try model.py:case relu "relu+init(he)" batchnorm
+    unstick try train.py
+    unstick try train.py relu "relu+init(he)" batchnorm -- --epochs 3
     unstick try model.py:case "adam(eps=1e-16)" --seeds 5 --budget 120
     """
     with output.working(options) as working:
-        from ..target import load
+        from ..target import load, script
         from ..trials import try_remedies
 
-        report = try_remedies(load(target), remedies or None, **working)
+        found = script(target, click.get_current_context().obj, module)
+        report = try_remedies(found or load(target), remedies or None, **working)
     return output.show(report)
 
 

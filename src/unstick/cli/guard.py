@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ..errors import CaseError, UnstickError
+from ..errors import CaseError, ScriptError, UnstickError
 from .options import options
 from .output import Output
 
@@ -99,6 +99,8 @@ def _guard(work: Callable[[], int], target: str | None, debug: bool) -> int:
             traceback.print_exc()
         if isinstance(error, CaseError) and target:
             return _wrong(f"{target}: {error}")
+        if isinstance(error, ScriptError):
+            click.echo(error.printed, err=True, nl=False)
         if isinstance(error, UnstickError):
             return _wrong(str(error))
         return _failed(error, target) or _broken(error)

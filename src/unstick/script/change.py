@@ -73,7 +73,7 @@ class Change:
     def _apply(self, strand: Strand) -> None:
         if not strand.traces:
             raise NotApplicable("no step of the unchanged network could be traced")
-        recorded = [r for r in strand.tapes] if strand.twin.sound else []
+        recorded = list(strand.tapes) if strand.twin.sound else []
         cut = Cut.of(recorded[0].program, recorded[0].leaves) if recorded else None
         batches = tuple(batch_of(r, cut) for r in recorded) or (None,)
         self._anatomy = Anatomy(strand.traces[0], batches)

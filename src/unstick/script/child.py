@@ -20,9 +20,14 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, NoReturn
 
+from ..errors import NotApplicable
+from ..remedies import parse
 from ..state import seed_everything
 from ..trace.source import describe
+from .change import Change
 from .conclude import conclude
+from .scratch import redirect_writes
+from .seeds import shift_seeds
 from .spec import Outcome, Script, Spec
 from .watch import Enough, Watcher
 
@@ -35,19 +40,27 @@ class Run:
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # then all have to end at the same step
+        self._change = Change(None if spec.remedy is None else parse(spec.remedy), spec.seed) if spec.trial else None
         self._watcher = Watcher(
             steps=spec.steps,
+            change=self._change,
             keep_going=spec.keep_going,
             deadline=float("inf") if several else time.perf_counter() + spec.budget,
             on_step=lambda steps: _write(spec.steps_file, str(steps).encode()),
         )
         self._processes = 0
         self._error: str | None = None
+        self._refused: str | None = None
         self._reported = False
 
     def __call__(self) -> int:
         """The exit status. What the script raises is printed as Python prints it, without frames of ours."""
-        seed_everything(self._spec.seed)
+        if self._spec.trial:
+            redirect_writes(Path(self._spec.folder))
+        if self._spec.seed:
+            shift_seeds(self._spec.seed)
+        else:
+            seed_everything(0)  # what the script seeds itself is as it was
         signal.signal(signal.SIGTERM, _asked_to_end)
         with self._watching():
             status = self._script()
@@ -67,7 +80,8 @@ class Run:
             self._processes += 1
             start(process)
 
-        os._exit, BaseProcess.start = leave_with_report, count  # type: ignore[method-assign]
+        os._exit = leave_with_report
+        BaseProcess.start = count  # type: ignore[assignment,method-assign]
         try:
             with self._watcher.watching():
                 yield
@@ -79,6 +93,9 @@ class Run:
             run_as_main(self._spec.script)
         except Enough:
             return 0
+        except NotApplicable as error:
+            self._refused = str(error)
+            return 1
         except SystemExit as error:
             return _status(error)
         except KeyboardInterrupt:
@@ -104,8 +121,8 @@ class Run:
             strand.settle()
             rival = any(strand.rivals(other) for other in strands if other is not strand)
             hurry = quick or status == INTERRUPTED
-            deadline = None if hurry else time.perf_counter() + self._spec.experiments
-            seen.append(conclude(strand, self._spec.script.title, rival=rival, deadline=deadline))
+            deadline = None if hurry or not self._spec.experiments else time.perf_counter() + self._spec.experiments
+            seen.append(conclude(strand, self._spec.script.title, rival=rival, change=self._change, deadline=deadline))
         outcome = Outcome(
             seen=tuple(seen),
             status=status,
@@ -115,6 +132,7 @@ class Run:
             optimizers=watcher.optimizers,
             processes=self._processes,
             error=self._error,
+            refused=self._refused,
         )
         _write(self._spec.outcome_file, pickle.dumps(outcome))
 

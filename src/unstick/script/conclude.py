@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,9 +16,9 @@ from ..experiments import examined
 from ..intervals import t_interval
 from ..learning import CONFIDENCE, Examiner
 from ..observation import SMALLEST_EFFECT, Ends, Learning, Observation
-from ..setup import Setup
 from ..state import preserved
 from ..trace.source import describe
+from .change import Change
 from .extract import Cut, Extracted, Recorded, batch_of, own_loss
 from .keras import KerasOptimizer
 from .strand import Strand
@@ -27,22 +27,20 @@ from .twin import load, same_modes
 COMPARED = 16
 """Steps at the start and at the end whose losses are compared, where nothing better is to be had."""
 
-Put = Callable[[Setup], None]
-
 
 def conclude(
     strand: Strand,
     target: str,
     *,
     rival: bool = False,
-    put: Put | None = None,
+    change: Change | None = None,
     deadline: float | None = None,
     uncovered: Sequence[str] = (),
 ) -> Observation:
     """What was seen of one optimizer's steps. Only copies are evaluated; the global state stays as it is.
 
-    rival: another optimizer works against this one, so that its loss says nothing. put: changes a fresh setup as the
-    script's own model was changed. deadline: for experiments, by `time.perf_counter`; None: make none.
+    rival: another optimizer works against this one, so that its loss says nothing. change: of a trial. deadline: for
+    experiments, by `time.perf_counter`; None: make none.
     """
     losses = strand.numbers()
     steps = min(strand.wanted, strand.count)
@@ -52,20 +50,20 @@ def conclude(
         learning, ends, case = None, None, None
         try:
             case, held = extracted(strand, target)
-            learning, ends = _examined(case, held, strand, steps, put)
+            learning, ends = _examined(case, held, strand, steps)
         except Unknown as error:
             notes.append(str(error))
         except Exception as error:  # a copy that cannot be run, each in its own way
             notes.append(f"whether it learns was told from its losses alone: {describe(error)}")
         learning = learning or by_losses(losses[:steps])
-        if rival:
+        if rival and all(map(math.isfinite, losses)):
             notes.append("whether it learns: two optimizers work against each other, so neither loss has to fall")
             learning = replace(learning, learns=None)
         traces = strand.traces
         traces[-1] = replace(traces[-1], uncovered=(*traces[-1].uncovered, *notes))
         seen = Observation(
             target=target,
-            remedy=None,
+            remedy=str(change.remedy) if change and change.remedy else None,
             seed=0,
             requested=strand.wanted,
             losses=tuple(losses[: strand.wanted]),
@@ -73,7 +71,7 @@ def conclude(
             learning=learning,
             metric=None,
             diverged=next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None),
-            changes=(),
+            changes=change.changes if change else (),
             seconds=0.0,
             ends=ends,
             optimizer=replace(strand.settings, rate=_largest(strand)),
@@ -140,12 +138,10 @@ def _like(live: Any, rate: float | None, parameters: list[nn.Parameter]) -> torc
     return made
 
 
-def _examined(
-    case: Extracted, held: list[Any], strand: Strand, steps: int, put: Put | None
-) -> tuple[Learning, Ends | None]:
+def _examined(case: Extracted, held: list[Any], strand: Strand, steps: int) -> tuple[Learning, Ends | None]:
     setup = case.fresh(0)
-    if put is not None:
-        put(setup)
+    if strand.twin.put is not None:
+        strand.twin.put(setup)
     examiner = Examiner(setup, held, None)
     assert strand.final is not None
     load(setup.model, strand.final)

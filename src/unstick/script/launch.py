@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from threading import Event
+from typing import Any
 
 from .spec import Outcome, Script, Spec
 
@@ -24,12 +25,13 @@ GRACE = 15.0  # seconds, in which a script that was asked to end may close what 
 @dataclass(frozen=True)
 class Run:
     """What became of a run. outcome: None where the process wrote none. status: of the process, negative for a signal.
-    late: it was ended since its time was up. interrupted: by the user."""
+    late: it was ended since its time was up. interrupted: by the user. printed: by a trial."""
 
     outcome: Outcome | None
     status: int
     late: bool
     interrupted: bool
+    printed: str
 
 
 def run(
@@ -40,30 +42,38 @@ def run(
     budget: float,
     experiments: float,
     keep_going: bool = False,
-    out: IO[Any] | None = None,
     advance: Callable[[int], None] | None = None,
+    trial: bool = False,
+    remedy: str | None = None,
+    cancelled: Event | None = None,
 ) -> Run:
     """Run `script`, watched.
 
     budget: seconds in which it has to make its first step, and to end, unless it is to keep going. experiments: seconds
-    more for what is tried on copies. out: where what it prints goes, None for where ours goes. advance: called with the
-    number of steps it has made. Raises ScriptError where there is no such script.
+    more for what is tried on copies. advance: called with the number of steps it has made. trial: with `remedy` put in,
+    or none; what it prints is kept to itself. cancelled: ends it, from another thread. Raises ScriptError where there
+    is no such script.
     """
     script.check()
     with tempfile.TemporaryDirectory(prefix="unstick-") as folder:
-        spec = Spec(script, steps, seed, budget, experiments, keep_going, folder)
-        return _finished(spec, out, advance)
+        spec = Spec(script, steps, seed, budget, experiments, keep_going, folder, trial, remedy)
+        return _finished(spec, advance, cancelled or Event())
 
 
-def _finished(spec: Spec, out: IO[Any] | None, advance: Callable[[int], None] | None) -> Run:
+def _finished(spec: Spec, advance: Callable[[int], None] | None, cancelled: Event) -> Run:
     file = Path(spec.folder, "spec")
     file.write_bytes(pickle.dumps(spec))
     # -P: what lies in the current directory is nothing to import, unless the script's own start makes it so.
     command = [sys.executable, "-P", "-m", "unstick.script.child", str(file)]
-    together = sys.stdin is not None and sys.stdin.isatty()  # Ctrl-C reaches both, and the script may read from us
-    process = subprocess.Popen(command, stdout=out, start_new_session=not together)
+    # At a terminal Ctrl-C reaches both, and the script may read what is typed.
+    together = not spec.trial and sys.stdin is not None and sys.stdin.isatty()
+    with open(os.devnull if not spec.trial else spec.printed_file, "w") as printed:
+        quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": printed, "stderr": subprocess.STDOUT}
+        # One thread each: so many trials run side by side, and their numbers do not depend on how many.
+        own = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, **quiet} if spec.trial else {}
+        process = subprocess.Popen(command, start_new_session=not together, **own)
     try:
-        return _Wait(process, spec, not together, advance).over()
+        return _Wait(process, spec, not together, advance, cancelled).over()
     finally:
         _kill(process, group=not together)
 
@@ -72,15 +82,21 @@ class _Wait:
     """Waiting for one process."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], spec: Spec, apart: bool, advance: Callable[[int], None] | None
+        self,
+        process: subprocess.Popen[bytes],
+        spec: Spec,
+        apart: bool,
+        advance: Callable[[int], None] | None,
+        cancelled: Event,
     ) -> None:
         self._process, self._spec, self._apart, self._advance = process, spec, apart, advance
+        self._cancelled = cancelled
         self._started = time.perf_counter()
         self._patience = float("inf")  # until when a process that was asked to end may take
         self._late = self._interrupted = False
 
     def over(self) -> Run:
-        while time.perf_counter() < self._patience:
+        while time.perf_counter() < self._patience and not self._cancelled.is_set():
             try:
                 self._process.wait(POLL)
                 break
@@ -93,7 +109,8 @@ class _Wait:
                 self._end(signal.SIGINT if self._apart else None)
         _kill(self._process, group=self._apart)
         status = self._process.wait()
-        return Run(self._outcome(), status, self._late, self._interrupted)
+        printed = self._spec.printed_file.read_text(errors="replace") if self._spec.trial else ""
+        return Run(self._outcome(), status, self._late, self._interrupted, printed)
 
     def _look(self) -> None:
         steps = self._steps()

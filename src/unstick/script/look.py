@@ -33,10 +33,11 @@ def look(
         return ran.outcome, ran.interrupted
     if ran.interrupted:
         raise KeyboardInterrupt
-    raise ScriptError(f"{script.title} {_why_nothing(ran, budget)}")
+    raise ScriptError(f"{script.title} {why_nothing(ran, budget)}")
 
 
-def _why_nothing(ran: Run, budget: float) -> str:
+def why_nothing(ran: Run, budget: float) -> str:
+    """Why nothing was seen of a script's training: the end of a sentence that begins with its name."""
     outcome = ran.outcome
     if ran.late:
         return (

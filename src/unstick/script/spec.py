@@ -39,9 +39,10 @@ def leads() -> bool:
 class Spec:
     """How to run a script. folder: where its process writes how far it is, and in the end an `Outcome`, pickled.
 
-    steps: of each optimizer, to be watched; None for as many as are usual. seed: of what the script leaves unseeded.
+    steps: of each optimizer, to be watched; None for as many as are usual.
     budget: seconds for its training. experiments: seconds for what is tried on copies afterwards. keep_going: do not
-    end it when all has been seen.
+    end it when all has been seen. trial: with a `remedy` put in, or none, as all trials are: with files of its own.
+    seed: 0 for the script's own seeds; with another one, these become others.
     """
 
     script: Script
@@ -51,10 +52,16 @@ class Spec:
     experiments: float
     keep_going: bool
     folder: str
+    trial: bool = False
+    remedy: str | None = None
 
     @property
     def steps_file(self) -> Path:
         return Path(self.folder, "steps")
+
+    @property
+    def printed_file(self) -> Path:
+        return Path(self.folder, "printed")
 
     @property
     def outcome_file(self) -> Path:
@@ -65,7 +72,7 @@ class Spec:
 class Outcome:
     """What came of one run. seen: an observation for each optimizer that made steps. status: the script's exit status.
     ended: by us, since all was seen. steps, backwards, optimizers, processes: how many there were; the last are those
-    that it started. error: what it raised."""
+    that it started. error: what it raised. refused: why the remedy could not be put in."""
 
     seen: tuple[Observation, ...]
     status: int
@@ -75,3 +82,4 @@ class Outcome:
     optimizers: int
     processes: int
     error: str | None
+    refused: str | None = None

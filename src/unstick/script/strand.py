@@ -90,17 +90,9 @@ class Strand:
         self.held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         self.parameters = {n: p for n, p in self.model.named_parameters() if id(p) not in self.others - self.held}
         self.count = 0
-        for kept in (
-            self.losses,
-            self.traces,
-            self.rates,
-            self.tapes,
-            self.passed,
-            self.passes,
-            self.clears,
-            self.training,
-        ):
-            kept.clear()  # type: ignore[attr-defined]
+        seen = (self.losses, self.traces, self.rates, self.tapes, self.passed, self.passes, self.clears, self.training)
+        for each in seen:
+            each.clear()
         self.own = [p for p in self.parameters.values() if id(p) in self.held and p.requires_grad]
         self.settings = replace(settings(self.optimizer), source=self.source)
         self.recorder = Recorder(self.model)

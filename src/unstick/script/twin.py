@@ -32,8 +32,9 @@ def _nothing(*_: Any) -> Any:
 class Twin:
     """The model as it was before the first step, and one more copy with whatever weights are asked for.
 
-    put: puts a remedy into a fresh setup. initial: None where the model cannot be copied; fault then says why, or why what was recorded is of no use. sound:
-    the recorded steps, computed again on the copy, give the script's own loss.
+    initial: None where the model cannot be copied. sound: a recorded step, computed again on the copy, gives the
+    script's own loss; None before that was tried. fault: why there is no copy, or why it is of no use. put: puts a
+    remedy into a fresh setup.
     """
 
     def __init__(self, live: nn.Module) -> None:

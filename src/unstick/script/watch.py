@@ -268,7 +268,7 @@ class Watcher:
         if strand.available is None and (samples := strand.samples) in self._loaders:
             strand.available = self._loaders[samples]
         self.on_step(strand.count)
-        first = next(s for s in self.strands if s.count)
+        first = next((s for s in self.strands if s.count), strand)
         if first.ended or time.perf_counter() > self.deadline:
             self.finish()
             return

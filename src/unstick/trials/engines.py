@@ -7,7 +7,8 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,26 @@ class InProcess(Engine):
 
     def close(self) -> None:
         pass
+
+
+class Threads(Engine):
+    """Several jobs at a time, each waited for by a thread, of a task that starts a process of its own for each.
+
+    cancel: ends what is running.
+    """
+
+    def __init__(self, task: Task, cancel: Callable[[], None], workers: int) -> None:
+        self._task, self._cancel = task, cancel
+        self._pool = ThreadPoolExecutor(workers)
+
+    def run(self, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        indices = {self._pool.submit(self._task, job): index for index, job in enumerate(jobs)}
+        for future in futures.as_completed(indices):
+            yield indices[future], future.result()
+
+    def close(self) -> None:
+        self._cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 class LocalEngine(Engine):

@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..case import Case, describe
-from ..errors import CaseError, NotApplicable
+from ..errors import CaseError, NotApplicable, ScriptError
 from ..experiments import examined
 from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
 from ..rules import find
+from ..script.spec import Script
+from ..script.trial import ScriptTrials
 from ..trace.source import of_traceback
-from .engines import Engine, InProcess, LocalEngine, Lost
+from .engines import Engine, InProcess, LocalEngine, Lost, Threads
 from .explain import explain
+from .jobs import Failure, Job, OutOfTime, Result
 from .report import Trial, TrialReport
 from .verdict import compare, diverged, error_rules, leading_cause
 
@@ -33,7 +36,7 @@ NO_LIMIT = float("inf")
 
 
 def try_remedies(
-    case: Case,
+    case: Case | Script,
     remedies: Sequence[str | Remedy] | None = None,
     *,
     steps: int | None = None,
@@ -44,7 +47,8 @@ def try_remedies(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> TrialReport:
-    """Trains the case with and without each remedy and says what each of them does, with its uncertainty.
+    """Trains the case with and without each remedy and says what each of them does, with its uncertainty. A script is
+    run as it is, each time in a process of its own and with files of its own.
 
     remedies: strings such as "relu+init(he)" or Remedy objects; None: what the findings on the unchanged network
     suggest. steps: of each run, 300 by default, and more where batches are tiny; fewer where they do not fit in the
@@ -56,13 +60,21 @@ def try_remedies(
     The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
     what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict.
     Raises RemedyError for a misspelt remedy, CaseError for a case that cannot be trained as it stands, ValueError for
-    a number of seeds, steps or workers that makes no sense.
+    a number of seeds, steps or workers that makes no sense, ScriptError for a script that makes no step.
     """
     _check(steps, seeds, workers)
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
+    if isinstance(case, Script):
+        if device is not None:
+            raise ScriptError("a script decides itself where it trains: leave the device out")
+        trials = ScriptTrials(case)
+        parts = _Parts(trials, trials.examine, partial(Threads, trials, trials.cancel), small=0.0)
+    else:
+        task = partial(_trial, case, device)
+        examine = partial(examined, case, device=device, progress=progress)
+        parts = _Parts(task, examine, partial(LocalEngine, task), SMALL_WORK)
     bench = Bench(
-        task=partial(_trial, case, device),
-        examine=partial(examined, case, device=device, progress=progress),
+        parts,
         looks=(seeds,) if seeds else LOOKS,
         steps=steps,
         seed=seed,
@@ -71,41 +83,25 @@ def try_remedies(
         workers=workers,
         progress=progress,
     )
-    return bench.report(case, parsed)
+    return bench.report(case.title, parsed)
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One run. deadline: by the wall clock, which processes share. whole: of no use unless it takes all its steps.
-    steps: None for as many as are usual."""
+@dataclass(frozen=True)
+class _Parts:
+    """What is different between cases and scripts. task: makes one run. examine: adds experiments to the unchanged
+    network's. start: an engine of so many workers. small: seconds of work that are not worth one."""
 
-    remedy: Remedy | None
-    seed: int
-    steps: int | None
-    deadline: float | None
-    whole: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A network that could not be run, with a remedy or without: a sentence that says why."""
-
-    reason: str
-
-
-class OutOfTime:
-    """The budget was used up before or during this run."""
-
-
-Result = Observation | Failure | OutOfTime | Lost
+    task: Callable[[Job], Result]
+    examine: Callable[..., Observation]
+    start: Callable[[int], Engine]
+    small: float
 
 
 @dataclass
 class Bench:
     """The runs done so far, and what is left to do. Lives for one call of `try_remedies`."""
 
-    task: Callable[[Job], Result]
-    examine: Callable[..., Observation]
+    parts: _Parts
     looks: tuple[int, ...]
     steps: int | None
     seed: int
@@ -116,13 +112,13 @@ class Bench:
     results: dict[tuple[str | None, int], Result] = field(default_factory=dict)
     planned: int = 1
 
-    def report(self, case: Case, remedies: list[Remedy] | None) -> TrialReport:
+    def report(self, title: str, remedies: list[Remedy] | None) -> TrialReport:
         started = time.perf_counter()
         interrupted = False
         engine: Engine | None = None
         try:
             if self.workers is not None and self.workers > 1:
-                engine = LocalEngine(self.task, self.workers)  # starts up while the first run goes on here
+                engine = self.parts.start(self.workers)  # starts up while the first run goes on here
             self._first_run(MOST_SUGGESTED if remedies is None else len(remedies))
             remedies = _unique(self._suggested() if remedies is None else remedies)
             engine = engine or self._engine(len(remedies))
@@ -135,7 +131,7 @@ class Bench:
         before = self._runs(None)
         cause = leading_cause(before)
         return TrialReport(
-            target=case.title,
+            target=title,
             baseline=before,
             trials=tuple(self._judge(remedy, before, cause, interrupted) for remedy in remedies or ()),
             cause=cause,
@@ -153,7 +149,7 @@ class Bench:
         runs = self.looks[0] * (remedies + 1)
         share = BUDGET if self.budget is None else self.budget / (runs + 1)  # one part to spare
         deadline = time.time() + share
-        result = self.task(Job(None, self.seed, self.steps, deadline, whole=False))
+        result = self.parts.task(Job(None, self.seed, self.steps, deadline, whole=False))
         if isinstance(result, Failure):
             raise CaseError(result.reason)
         if isinstance(result, Observation):
@@ -164,7 +160,8 @@ class Bench:
         """What the findings say to try. Where none of them names a cause, experiments may."""
         (run,) = self._runs(None)
         if not error_rules(run):
-            run = self.examine(run, deadline=time.perf_counter() + (BUDGET if self.budget is None else self.budget / 4))
+            deadline = time.perf_counter() + (BUDGET if self.budget is None else self.budget / 4)
+            run = self.parts.examine(run, deadline=deadline)
         texts = dict.fromkeys(text for finding in find(run) for text in finding.remedies)
         return [parse(text) for text in list(texts)[:MOST_SUGGESTED]]
 
@@ -172,9 +169,9 @@ class Bench:
         runs = (remedies + 1) * self.looks[0] - 1
         seconds = sum(run.seconds for run in self._runs(None)) * runs
         cores = os.cpu_count() or 1
-        if self.workers == 1 or cores == 1 or seconds < SMALL_WORK:
-            return InProcess(self.task)
-        return LocalEngine(self.task, min(cores, runs))
+        if self.workers == 1 or cores == 1 or seconds < self.parts.small:
+            return InProcess(self.parts.task)
+        return self.parts.start(min(cores, runs))
 
     def _look(self, engine: Engine, remedies: list[Remedy]) -> None:
         """Runs until every remedy is settled, or the seeds or the time are used up."""
