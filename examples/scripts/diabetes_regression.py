@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 parser = argparse.ArgumentParser()
-parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--epochs", type=int, default=110)
 parser.add_argument("--out", type=Path, default=Path("."))
 args = parser.parse_args()
 
@@ -21,7 +21,7 @@ dataset = TensorDataset(
     torch.tensor(scale(measurements), dtype=torch.float32),
     torch.tensor(scale(progress), dtype=torch.float32),
 )
-loader = DataLoader(dataset, batch_size=32, shuffle=True, drop_last=True)
+loader = DataLoader(dataset, batch_size=128, shuffle=True, drop_last=True)
 
 model = nn.Sequential(
     nn.Linear(10, 32),
@@ -42,7 +42,7 @@ for epoch in range(args.epochs):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    if epoch % 5 == 4:
+    if epoch % 10 == 9:
         mean = sum(losses[-len(loader) :]) / len(loader)
         print(f"epoch {epoch + 1}: mean squared error {mean:.4f}")
 
