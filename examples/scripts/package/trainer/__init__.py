@@ -1,0 +1,1 @@
+"""Two moons, told apart: run it as `python -m trainer`."""
