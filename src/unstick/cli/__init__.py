@@ -86,7 +86,7 @@ def demo(output: Output, ask: bool, **options: Any) -> int:
 
 
 @command(cli, "module", "keep-going", "json", "html", "steps", "seed", "budget", "device")
-@click.argument("target", metavar="TARGET [-- ARGS...]")
+@click.argument("target")
 def diagnose(output: Output, target: str, module: bool, keep_going: bool, **options: Any) -> int:
     """Say what keeps TARGET from learning, where, and why.
 
