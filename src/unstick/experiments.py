@@ -159,8 +159,21 @@ def causes(lab: Lab) -> Shown | None:
     return f"The gradient loses {_shown(before)} decades as it is, {told}.", {"before": before, **lost}
 
 
+def training_mode(lab: Lab) -> Shown | None:
+    """Does it learn in training mode?"""
+    loop = lab.seen.loop
+    if loop is None or not loop.resting:
+        return None
+    seen = lab.run(steps=lab.seen.learning.steps, modes=()).learning
+    verb = "does" if seen.learns else "does not, either"
+    return f"It {verb}: its loss is {seen.final_loss:.3g} after {seen.steps} steps.", {
+        "learns": seen.learns, "final_loss": seen.final_loss,
+    }  # fmt: skip
+
+
 EXPERIMENTS: dict[str, Callable[[Lab], Shown | None]] = {
     "reference": reference,
+    "training-mode": training_mode,
     "one-batch": one_batch,
     "causes": causes,
     "rates": rates,

@@ -60,9 +60,10 @@ class EvalMode(Rule):
 
     Dropout that rests is no obstacle to learning. A batch normalisation that rests uses its running averages, and these
     are only updated in training mode: where they are still those that it was made with, 0 and 1, it normalises nothing.
-    That is seen before the first step, in an output that equals its input. It is an error where the network fails and
-    the signal is far from what normalisation would have made of it. Averages that fit the data, as in a pretrained
-    network whose normalisation is frozen on purpose, pass the signal on at the right size.
+    Whether that is why a network fails is seen by training a copy of it in training mode. Where that was not tried: by
+    outputs that equal the inputs before the first step, and by how far the signal is from what normalisation would have
+    made of it. Averages that fit the data, as in a pretrained network whose normalisation is frozen on purpose, pass
+    the signal on at the right size.
 
     Ioffe and Szegedy 2015.
     """
@@ -76,10 +77,29 @@ class EvalMode(Rule):
         if loop is None or not loop.resting:
             return
         idle = _idle(seen.traces[0])
-        if severity is not None and idle:
+        tried = seen.tried("training-mode")
+        if severity is not None and tried is not None and tried.numbers["learns"]:
+            yield self._keeps_from_learning(loop, severity, tried.numbers["final_loss"])
+        elif severity is not None and idle:
             yield self._normalises_nothing(loop, severity, idle)
         elif loop.training and not any(loop.training):
             yield self._note(loop)
+
+    def _keeps_from_learning(self, loop: Loop, severity: Severity, loss: float | int | None) -> Finding:
+        path, name, _ = loop.resting[0]
+        more = f" and {len(loop.resting) - 1} more" if len(loop.resting) > 1 else ""
+        return Finding(
+            self.id,
+            severity,
+            f"The network is trained in evaluation mode, in which {path or 'the model'} ({name}){more} behave as in "
+            f"use, not as in training; a copy of it in training mode learns, to a loss of {loss:.3g}. Call "
+            f"model.train() before training.",
+            module=path,
+            source=_line(loop),
+            evidence={"resting": [path for path, _, _ in loop.resting], "loss_in_training_mode": loss},
+            since=0,
+            reading=self.reading,
+        )
 
     def _normalises_nothing(self, loop: Loop, severity: Severity, idle: list[Operation]) -> Finding:
         first, worst = idle[0], max(idle, key=_missed)

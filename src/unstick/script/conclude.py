@@ -77,7 +77,7 @@ def conclude(
             optimizer=replace(strand.settings, rate=_largest(strand)),
             loop=strand.loop(),
         )
-        if case is not None and deadline is not None:
+        if case is not None and deadline is not None and strand.attached and not rival:
             seen = examined(case, seen, device=None, deadline=deadline, progress=None)
     return seen
 

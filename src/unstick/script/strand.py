@@ -333,7 +333,8 @@ class Strand:
 
     def loop(self) -> Loop:
         modules = dict(self.model.named_modules())
-        resting = sorted(self._resting or ())
+        # Normalisation first: without dropout a network learns all the same.
+        resting = sorted(self._resting or (), key=lambda path: type(modules[path]).__name__)
         return Loop(
             model=made_at(self.model),
             loss=self.loss_line,

@@ -272,6 +272,7 @@ class Watcher:
         if first.ended or time.perf_counter() > self.deadline:
             self.finish()
             return
+        self._count(True)  # before what listens in the strand, which asks how deep it is
         strand.arm()
         self._set_gates()
 
