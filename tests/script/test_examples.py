@@ -1,5 +1,4 @@
-"""Every script in examples/scripts: observed as it is, named if it is sick, left alone if it is well, and the same to the
-last bit with and without."""
+"""Every script in examples/scripts: named if it is sick, left alone if it is well, and the same to the last bit."""
 
 from __future__ import annotations
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import NotApplicable
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from ..trace.types import Operation, Trace
 from .base import Remedy
-from .hidden import depth_of, hidden_activations, places
+from .hidden import activation_lines, depth_of, hidden_activations, places
 from .initialisations import initialise
 from .layers import layers_of
 from .rewire import Elementwise, Rewire
@@ -53,6 +54,9 @@ class Activation(Remedy):
             rewire.at(site).activation = activation
         before = _names([op for ops in others.values() for op in ops if op.name != self.function])
         setup.changes.append(f"{before} -> {self.function} in {places(len(others))}")
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        return activation_lines(seen)
 
     def __str__(self) -> str:
         return self.names[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from ..errors import RemedyError
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from .values import Value
 
@@ -31,6 +32,11 @@ class Remedy(ABC):
     @abstractmethod
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
         """Change `setup` in place. Raises NotApplicable, before changing anything, where the case does not allow it."""
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        """The lines of the user's source that the change is about, by a run of the unchanged network; None for one that
+        is not known."""
+        return ()
 
     @abstractmethod
     def __str__(self) -> str: ...
@@ -69,6 +75,9 @@ class Compose(Remedy):
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
         for part in self.parts:
             part.apply(setup, anatomy)
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        return tuple(line for part in self.parts for line in part.lines(seen))
 
     def __str__(self) -> str:
         return "+".join(map(str, self.parts))

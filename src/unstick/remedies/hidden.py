@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import NotApplicable
+from ..observation import Observation
 from ..trace.types import Operation, Site, Trace
 
 Calls = dict[Site, tuple[Operation, ...]]
@@ -27,6 +28,15 @@ def hidden_activations(trace: Trace) -> Calls:
     if not calls:
         raise NotApplicable(_why_none(trace))
     return calls
+
+
+def activation_lines(seen: Observation) -> tuple[str | None, ...]:
+    """Where the hidden activations are, in the user's source; empty where there are none."""
+    try:
+        calls = hidden_activations(seen.traces[0])
+    except NotApplicable:
+        return ()
+    return tuple(op.source for ops in calls.values() for op in ops)
 
 
 def depth_of(trace: Trace) -> int:

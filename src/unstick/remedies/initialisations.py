@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import init
 
 from ..errors import RemedyError
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from .base import Remedy
 from .critical import critical, zero_bias_gains
@@ -173,6 +174,9 @@ class Init(Remedy):
         if len(values) > 2:
             raise RemedyError(f"init({name}) takes at most one number")
         return cls(name, *values[1:])  # type: ignore[arg-type]  # __post_init__ looks at its type
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        return tuple(op.source for op in seen.traces[0].operations if op.kind == "weights")
 
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
         initialise(self.scheme, self.value, setup, anatomy)

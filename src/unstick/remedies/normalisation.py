@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
 from ..errors import NotApplicable, RemedyError
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from ..trace.types import Operation, Trace
 from .base import Remedy
-from .hidden import Calls, hidden_activations, places
+from .hidden import Calls, activation_lines, hidden_activations, places
 from .rewire import Rewire, placed_like
 from .values import arguments
 
@@ -72,6 +73,9 @@ class Normalisation(Remedy):
             # Not the layer itself: called as a module, it would count as a place of its own in a trace.
             (rewire.at(site).before if self.side == "before" else rewire.at(site).after).append(layer.forward)
         setup.changes.append(f"{self.function} {self.side} the activation in {places(len(calls))}")
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        return activation_lines(seen)
 
     def __str__(self) -> str:
         return self.names[0] + (arguments("after") if self.side == "after" else "")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from .base import Remedy
 from .depth import for_depth, rated
@@ -18,7 +19,14 @@ from .values import Times, arguments, check_number, number
 Parameters = list[nn.Parameter]
 
 
-class NewOptimizer(Remedy):
+class OfOptimizer(Remedy):
+    """Is about the line that makes the optimizer."""
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        return (seen.optimizer.source,) if seen.optimizer else ()
+
+
+class NewOptimizer(OfOptimizer):
     """Replaces the case's optimizer, its settings included, by one over all trainable parameters."""
 
     @abstractmethod
@@ -74,7 +82,7 @@ class Sgd(NewOptimizer):
         return "sgd" + arguments(lr=self.lr, momentum=self.momentum or None)
 
 
-class Wrapped(Remedy):
+class Wrapped(OfOptimizer):
     """Keeps the optimizer that the case, or a remedy before this one, makes, and changes something about it."""
 
     @abstractmethod

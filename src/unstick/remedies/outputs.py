@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from ..ends import last_shaping, shapes
 from ..errors import NotApplicable, RemedyError
 from ..learning import buffers_kept
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from ..state import preserved
 from ..trace.calls import called, is_inplace
@@ -57,6 +58,10 @@ class Output(Remedy):
         function = FUNCTIONS[self.function]
         setup.model.register_forward_hook(lambda _m, _args, out: function(unshaped.before(out)))
         setup.changes.append(f"output: {before} -> {self.function}")
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        last = last_shaping(seen.traces[0])
+        return () if last is None else (last.source,)
 
     def __str__(self) -> str:
         return f"{self.names[0]}({self.function})"

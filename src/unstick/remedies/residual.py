@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from ..errors import NotApplicable
+from ..observation import Observation
 from ..setup import Anatomy, Setup
 from ..trace.types import Operation, Site, Trace
 from .base import Remedy
-from .hidden import Calls, hidden_activations, places
+from .hidden import Calls, activation_lines, hidden_activations, places
 from .rewire import Rewire, placed_like
 
 
@@ -34,6 +35,9 @@ class Connection(Remedy):
         for site, source in sources.items():
             rewire.connect(site, source, self.gate(rewire, setup, site))
         setup.changes.append(f"{self} connection in {places(len(sources))} of {len(calls)}")
+
+    def lines(self, seen: Observation) -> tuple[str | None, ...]:
+        return activation_lines(seen)
 
     def __str__(self) -> str:
         return self.names[0]

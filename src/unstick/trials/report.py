@@ -17,7 +17,7 @@ class Trial:
 
     parts: of how many changes the remedy consists. changes: what it did to the network, in words. compared: the
     numbers behind the verdict, None where the remedy could not be tried. runs: its observations, one a seed (not part
-    of the JSON).
+    of the JSON). lines: of the user's source that it is about.
     """
 
     remedy: str
@@ -27,6 +27,7 @@ class Trial:
     changes: tuple[str, ...] = ()
     compared: Comparison | None = None
     runs: tuple[Observation, ...] = field(default=(), repr=False)
+    lines: tuple[str, ...] = ()
 
     @property
     def difference(self) -> float | None:
@@ -45,6 +46,7 @@ class Trial:
             "verdict": self.verdict,
             "explanation": self.explanation,
             "changes": self.changes,
+            "lines": self.lines,
             "gradient": {"before": before, "after": after, "restored": seen is not None and seen.restored},
             "loss": {
                 "before": old,

@@ -225,7 +225,9 @@ class Bench:
         if not compared.settled and (reason := _cut_short(results, interrupted)):
             text = f"{text} {reason}"
         changes = runs[0].changes if runs else ()
-        return Trial(name, compared.verdict, text, parts, changes, compared, runs)
+        about = remedy.lines(before[0]) if before else ()
+        lines = tuple(dict.fromkeys(line for line in about if line is not None))
+        return Trial(name, compared.verdict, text, parts, changes, compared, runs, lines)
 
     def _time_notes(self) -> tuple[str, ...]:
         first = next(iter(self._runs(None)), None)

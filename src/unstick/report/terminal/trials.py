@@ -14,6 +14,8 @@ COLUMNS = ("change", "verdict", "loss", "learns", "decades lost")
 WIDE = 66
 """Characters that all columns need; narrower, only the first three are drawn."""
 
+SHOWN = 3  # lines of source
+
 LOSS = "loss: after training, mean over the seeds."
 DECADES = (
     "decades lost: how many times the gradient shrinks by a factor of ten on its way back to the first layer; "
@@ -56,6 +58,9 @@ def sentences(trials: Sequence[Mapping[str, Any]], pen: Pen) -> Blocks:
         yield pen.labelled(style, (trial["remedy"], "bold"), ": ", trial["explanation"])
         if trial.get("changes"):
             yield pen.indented(pen.text("; ".join(trial["changes"]), "dim"))
+        if lines := trial.get("lines"):
+            more = f" and {len(lines) - SHOWN} more" if len(lines) > SHOWN else ""
+            yield pen.indented(pen.text(f"at {', '.join(lines[:SHOWN])}{more}", "dim"))
 
 
 def recommendation(document: Mapping[str, Any]) -> str:
