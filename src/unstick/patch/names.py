@@ -16,6 +16,12 @@ def last(node: cst.CSTNode) -> str | None:
     return node.attr.value if isinstance(node, cst.Attribute) else None
 
 
+def key(node: cst.CSTNode) -> str | None:
+    """`act` of `act`, and `.act` of `self.act`: the same, whatever it is an attribute of."""
+    name = last(node)
+    return f".{name}" if name is not None and isinstance(node, cst.Attribute) else name
+
+
 def renamed(file: File, node: cst.BaseExpression, qualified: str) -> list[Edit]:
     """Edits that make this expression say `qualified`, in the style in which it is written."""
     owner, _, name = qualified.rpartition(".")
@@ -122,15 +128,15 @@ def _not_import(file: File, asname: cst.AsName) -> bool:
 
 
 def value_of(file: File, name: str) -> tuple[cst.BaseExpression, set[str]]:
-    """The one expression of torch's that the file gives to a variable, a parameter or an attribute of this name, and
-    all names that it passes through. Raises Cannot where there is no such, or more than one."""
+    """The one expression of torch's that the file gives to a variable, a parameter or an attribute, by its `key`, and
+    the keys of all that it passes through. Raises Cannot where there is no such, or more than one."""
     found: dict[cst.BaseExpression, None] = {}
     todo, names = [name], {name}
     while todo:
         for value in _given(file, todo.pop()):
             if file.qualified(value) is not None:
                 found[value] = None
-            elif (other := last(value)) is None:
+            elif (other := key(value)) is None:
                 raise Cannot(f"what {name} is cannot be told from {file.name} alone")
             elif other not in names:
                 names.add(other)
@@ -143,11 +149,11 @@ def value_of(file: File, name: str) -> tuple[cst.BaseExpression, set[str]]:
 def _given(file: File, name: str) -> Iterator[cst.BaseExpression]:
     """All values that anything of this name is given. Raises Cannot where it gets one in a way that is not followed."""
     for node in file.nodes:
-        if isinstance(node, cst.AssignTarget) and last(node.target) == name:
+        if isinstance(node, cst.AssignTarget) and key(node.target) == name:
             assign = file.parent(node)
             assert isinstance(assign, cst.Assign)
             yield assign.value
-        elif isinstance(node, cst.AnnAssign | cst.NamedExpr) and last(node.target) == name:
+        elif isinstance(node, cst.AnnAssign | cst.NamedExpr) and key(node.target) == name:
             if node.value is not None:
                 yield node.value
         elif isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == name:
@@ -161,10 +167,10 @@ def _given(file: File, name: str) -> Iterator[cst.BaseExpression]:
 def _untold(file: File, node: cst.CSTNode, name: str) -> bool:
     if isinstance(node, cst.For | cst.CompFor | cst.AugAssign | cst.WithItem):
         target = node.item if isinstance(node, cst.WithItem) else node.target
-        return any(last(part) == name for part in _parts(target))
+        return any(key(part) == name for part in _parts(target))
     if isinstance(node, cst.AssignTarget) and isinstance(node.target, cst.Tuple | cst.List):
-        return any(last(part) == name for part in _parts(node.target))
-    return isinstance(node, cst.FunctionDef | cst.ClassDef) and node.name.value == name
+        return any(key(part) == name for part in _parts(node.target))
+    return isinstance(node, cst.FunctionDef | cst.ClassDef) and node.name.value == name.removeprefix(".")
 
 
 def _parts(node: cst.CSTNode) -> Iterator[cst.CSTNode]:

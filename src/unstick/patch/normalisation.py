@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -139,11 +140,8 @@ class _Insertion:
         """Below the line where the item has it to itself, so that a comment on it stays with it."""
         start, end = self.file.span(item)
         margin = self._margin(start)
-        comma = getattr(item, "comma", None)
-        line = self.file.lines(item).stop
-        alone = isinstance(comma, cst.Comma) and "\n" in self.file.module.code_for_node(comma).replace("\r", "\n")
-        if margin is not None and alone:
-            return self.file.before_line(line, [f"{margin}{text},"])
+        if margin is not None and re.match(r"[ \t]*,[ \t]*(#.*)?[\r\n]", self.file.text[end:]):
+            return self.file.before_line(self.file.lines(item).stop, [f"{margin}{text},"])
         separator = " " if margin is None else self.file.newline + margin
         return Edit(end, end, f",{separator}{text}")
 
@@ -241,6 +239,9 @@ class _Insertion:
     def _made(self, call: cst.Call, line: str) -> Edit:
         """At the end of the `__init__` of the class that the call is in."""
         owner = _class_around(self.file, call)
+        method = next((n for n in self.file.around(call) if isinstance(n, cst.FunctionDef)), None)
+        if method is None or not method.params.params or method.params.params[0].name.value != "self":
+            raise Cannot("it is called where no self holds the layer")
         init = next((n for n in owner.body.body if isinstance(n, cst.FunctionDef) and n.name.value == "__init__"), None)
         if init is None or not isinstance(init.body, cst.IndentedBlock):
             raise Cannot(f"{owner.name.value} has no __init__ to make the layer in")

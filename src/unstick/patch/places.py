@@ -9,7 +9,7 @@ import libcst as cst
 
 from ..trace.calls import facts
 from ..trace.types import Operation
-from .names import last, value_of
+from .names import key, value_of
 from .script import Script
 from .source import Cannot, File, Sources
 
@@ -88,7 +88,7 @@ def _through_variable(file: File, line: int, place: Place) -> Found:
     names: set[str] = set()
     reasons: dict[str, None] = {}
     for call in file.calls(line):
-        if file.qualified(call.func) is None and (name := last(call.func)) is not None:
+        if file.qualified(call.func) is None and (name := key(call.func)) is not None:
             try:
                 value, passed = value_of(file, name)
             except Cannot as reason:
@@ -100,7 +100,7 @@ def _through_variable(file: File, line: int, place: Place) -> Found:
     if len(calls) != 1:
         raise Cannot(f"the line does not say what it calls{_in_brackets(reasons)}")
     ((value, here),) = calls.items()
-    everywhere = tuple(n for n in file.nodes if isinstance(n, cst.Call) and last(n.func) in names)
+    everywhere = tuple(n for n in file.nodes if isinstance(n, cst.Call) and key(n.func) in names)
     return Found(file, _kind_of(file.qualified(value), place.name) or "", tuple(here), value, everywhere)
 
 
