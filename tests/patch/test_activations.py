@@ -120,6 +120,14 @@ def test_what_overwrites_its_input_is_left_to_what_can(tmp_path: Path) -> None:
     assert "torch.nn.functional.gelu(x)" in patch.missing[0]
 
 
+def test_a_module_that_is_called_for_what_it_overwrites(tmp_path: Path) -> None:
+    text = FUNCTIONS.replace("self.last =", "self.act = nn.ReLU(inplace=True)\n        self.last =")
+    text = text.replace("x = torch.sigmoid(self.a(x))", "x = self.a(x)\n        self.act(x)")
+    patch = Script(tmp_path, text).express("gelu")
+    assert "relu at train.py:10 stays" in patch.missing[0]
+    assert "self.act = nn.ELU(inplace=True)" in Script(tmp_path, text).patched("elu")
+
+
 @pytest.mark.parametrize(
     ("imports", "call", "remedy", "expected"),
     [

@@ -16,7 +16,7 @@ from ..remedies.hidden import depth_of, hidden_activations
 from ..remedies.initialisations import Init
 from ..trace.calls import INPLACE_POSITION
 from .initialisation import express_init
-from .names import renamed, spelled
+from .names import key, renamed, spelled
 from .places import Found, Place, find, places
 from .script import Script
 from .source import Cannot, Edit, File
@@ -111,10 +111,21 @@ def _call(kind: str, file: File, call: cst.Call, old: str, function: str) -> lis
 
 
 def _class_arguments(file: File, call: cst.Call, old: str, function: str) -> list[Edit]:
-    inplace = function in OVERWRITES and _inplace(call, INPLACE_POSITION.get(old, 1) - 1)
+    written = _inplace(call, INPLACE_POSITION.get(old, 1) - 1)
+    inplace = written and function in OVERWRITES
+    if written and not inplace and _used_as_statement(file, call):
+        raise Cannot(f"it overwrites its input, which {function} cannot")
     if not call.args or (inplace and len(call.args) == 1 and call.args[0].keyword is not None):
         return []
     return [Edit(file.span(call.args[0])[0], file.span(call)[1] - 1, "inplace=True" if inplace else "")]
+
+
+def _used_as_statement(file: File, made: cst.Call) -> bool:
+    """Whether `self.act(x)` stands alone somewhere, where the module that is made here is `self.act`."""
+    outer = file.parent(made)
+    name = key(outer.targets[0].target) if isinstance(outer, cst.Assign) else None
+    alone = (node.value for node in file.nodes if isinstance(node, cst.Expr))
+    return name is not None and any(isinstance(value, cst.Call) and key(value.func) == name for value in alone)
 
 
 def _inplace(call: cst.Call, position: int) -> bool:

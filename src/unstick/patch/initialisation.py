@@ -20,7 +20,7 @@ from ..theory import edge_of_chaos, function
 from ..trace.types import Operation
 from .names import last, names_used, spelled
 from .script import Script
-from .source import Cannot, Edit, File
+from .source import Cannot, Edit, File, inside
 
 LAYERS = {
     "linear": "Linear",
@@ -302,22 +302,14 @@ def _below(file: File, statement: cst.CSTNode, name: str, call: str) -> Edit:
     until = next((i for i, s in enumerate(following) if _makes_optimizer(file, s)), 0)
     told = [s for s in following[:until] if _speaks_of(s, file, name)]
     after = told[-1] if told else statement
-    start = file.span(statement)[0]
-    margin = file.text[:start].replace("\r", "\n").rpartition("\n")[2]
-    return file.before_line(file.lines(after)[-1] + 1, [margin + call])
+    return file.before_line(file.lines(after).stop, [(file.margin(statement) or "") + call])
 
 
 def _makes_optimizer(file: File, statement: cst.CSTNode) -> bool:
     return any(
-        (file.qualified(n.func) or "").startswith("torch.optim.") for n in _inside(statement) if isinstance(n, cst.Call)
+        (file.qualified(n.func) or "").startswith("torch.optim.") for n in inside(statement) if isinstance(n, cst.Call)
     )
 
 
 def _speaks_of(statement: cst.CSTNode, file: File, name: str) -> bool:
-    return any(file.code(n) == name for n in _inside(statement) if isinstance(n, cst.Name | cst.Attribute))
-
-
-def _inside(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    yield node
-    for child in node.children:
-        yield from _inside(child)
+    return any(file.code(n) == name for n in inside(statement) if isinstance(n, cst.Name | cst.Attribute))

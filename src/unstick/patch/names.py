@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from .source import Cannot, Edit, File
+from .source import Cannot, Edit, File, inside
 
 
 def last(node: cst.CSTNode) -> str | None:
@@ -29,7 +29,7 @@ def renamed(file: File, node: cst.BaseExpression, qualified: str) -> list[Edit]:
         written = file.qualified(node.value)
         if written == owner:
             return [Edit(*file.span(node.attr), name)]
-        if written is not None and owner.startswith(f"{written}."):
+        if written is not None and owner.startswith(f"{written}.") and imported(file, owner) is None:
             return [Edit(*file.span(node), f"{file.code(node.value)}.{qualified.removeprefix(written + '.')}")]
         return [Edit(*file.span(node), spelled(file, qualified))]
     return [Edit(*file.span(node), imported(file, qualified) or _import(file, qualified))]
@@ -90,7 +90,7 @@ def _import(file: File, qualified: str) -> str:
     """Adds a line below the imports at the top of the file. Raises Cannot where the name has another meaning."""
     owner, _, name = qualified.rpartition(".")
     lines = _import_lines(file)
-    if name in names_used(file):
+    if any(isinstance(node, cst.Name) and node.value == name and not _is_part(file, node) for node in file.nodes):
         raise Cannot(f"{name} has another meaning in {file.name}")
     if not lines:
         raise Cannot(f"{file.name} imports nothing at its top, so there is no place to import {qualified}")
@@ -104,6 +104,12 @@ def _import(file: File, qualified: str) -> str:
 
 def names_used(file: File) -> set[str]:
     return {node.value for node in file.nodes if isinstance(node, cst.Name)}
+
+
+def _is_part(file: File, name: cst.Name) -> bool:
+    """`ReLU` in `nn.ReLU`, which leaves the name itself free."""
+    outer = file.parent(name)
+    return isinstance(outer, cst.Attribute) and outer.attr is name
 
 
 def _bound_otherwise(file: File, name: str) -> bool:
@@ -167,16 +173,10 @@ def _given(file: File, name: str) -> Iterator[cst.BaseExpression]:
 def _untold(file: File, node: cst.CSTNode, name: str) -> bool:
     if isinstance(node, cst.For | cst.CompFor | cst.AugAssign | cst.WithItem):
         target = node.item if isinstance(node, cst.WithItem) else node.target
-        return any(key(part) == name for part in _parts(target))
+        return any(key(part) == name for part in inside(target))
     if isinstance(node, cst.AssignTarget) and isinstance(node.target, cst.Tuple | cst.List):
-        return any(key(part) == name for part in _parts(node.target))
+        return any(key(part) == name for part in inside(node.target))
     return isinstance(node, cst.FunctionDef | cst.ClassDef) and node.name.value == name.removeprefix(".")
-
-
-def _parts(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    yield node
-    for child in node.children:
-        yield from _parts(child)
 
 
 def _arguments(file: File, parameter: cst.Param) -> Iterator[cst.BaseExpression]:

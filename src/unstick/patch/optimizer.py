@@ -156,9 +156,7 @@ def _clip(remedy: Clip, file: File, call: cst.Call) -> list[Edit]:
     if len(steps) != 1 or steps[0].args or not isinstance(file.parent(steps[0]), cst.Expr):
         raise Cannot(f"there is not just one statement {name}.step() in {file.name}")
     statement = file.statement(steps[0])
-    start = file.span(statement)[0]
-    margin = file.text[:start].replace("\r", "\n").rpartition("\n")[2]
-    if margin.strip():
+    if (margin := file.margin(statement)) is None:
         raise Cannot(f"{name}.step() does not begin its line")
     function = spelled(file, "torch.nn.utils.clip_grad_norm_")
     line = f"{margin}{function}({_clipped(file, call, steps[0], name)}, {number(remedy.norm)})"

@@ -16,7 +16,7 @@ from ..remedies.initialisations import Init
 from ..remedies.normalisation import Normalisation
 from ..remedies.optimizer import Adam, LearningRate, NewOptimizer, Sgd, Wrapped
 from ..remedies.outputs import MatchShape, Output, RescaleOutput
-from ..remedies.residual import Connection, ReZero
+from ..remedies.residual import Residual, ReZero
 from ..remedies.values import Times
 from . import Patch
 from .activations import express_activation
@@ -24,6 +24,7 @@ from .diff import root_of, unified
 from .initialisation import express_init
 from .normalisation import express_normalisation
 from .optimizer import express_optimizer
+from .outputs import express_output
 from .script import Script
 from .source import Sources
 
@@ -32,36 +33,34 @@ Express = Callable[[Remedy, Script], Iterator[str]]
 
 
 def _by_hand(remedy: Remedy, script: Script) -> Iterator[str]:
-    yield script.missing(
-        remedy, "it changes how the network is put together, which only its author can write", _lines(remedy)
-    )
+    reason, *lines = next(said for family, said in BY_HAND.items() if isinstance(remedy, family))
+    yield script.missing(remedy, reason, lines)
 
 
-def _lines(remedy: Remedy) -> list[str]:
-    if isinstance(remedy, ReZero):
-        return [
-            "self.alpha = torch.nn.Parameter(torch.zeros(()))  # in __init__, one for each layer",
-            "h = h + self.alpha * torch.relu(self.layer(h))  # in forward, with your own activation",
-        ]
-    if isinstance(remedy, Connection):
-        return ["h = h + torch.relu(self.layer(h))  # in forward, with your own activation"]
-    if isinstance(remedy, Standardize):
-        return ["mean, std = x.mean(0), x.std(0).clamp_min(1e-8)  # of the training inputs", "x = (x - mean) / std"]
-    if isinstance(remedy, MatchShape):
-        return ["outputs = model(inputs).reshape(targets.shape)"]
-    if isinstance(remedy, RescaleOutput):
-        return [
-            "mean, std = targets.mean(0), targets.std(0)  # of the training targets",
-            "targets = (targets - mean) / std",
-        ]
-    assert isinstance(remedy, Output)
-    calls = {
-        "sigmoid": "torch.sigmoid(out)",
-        "softmax": "torch.softmax(out, 1)",
-        "log-softmax": "torch.log_softmax(out, 1)",
-    }
-    return [f"return {calls.get(remedy.function, 'out')}  # out: of the last layer, before any activation"]
-
+ROUND = "between which lines it should lead is not told by the text alone"
+BY_HAND: Mapping[type[Any], tuple[str, ...]] = {
+    ReZero: (
+        ROUND,
+        "self.alpha = torch.nn.Parameter(torch.zeros(()))  # in __init__, one for each layer",
+        "h = h + self.alpha * torch.relu(self.layer(h))  # in forward, with your own activation",
+    ),
+    Residual: (ROUND, "h = h + torch.relu(self.layer(h))  # in forward, with your own activation"),
+    Standardize: (
+        "its numbers have to come from all of your training inputs",
+        "mean, std = inputs.mean(0), inputs.std(0)  # of the training inputs, once",
+        "inputs = (inputs - mean) / std.clamp_min(1e-8)  # wherever the model is given any",
+    ),
+    RescaleOutput: (
+        "its numbers have to come from all of your training targets",
+        "mean, std = targets.mean(0), targets.std(0)  # of the training targets, once",
+        "targets = (targets - mean) / std  # and outputs * std + mean wherever they are used",
+    ),
+    MatchShape: (
+        "the line that compares outputs and targets is not known",
+        "outputs = outputs.reshape(targets.shape)  # before the loss",
+    ),
+}
+"""What is left to the user: why, and the lines that do it."""
 
 EXPRESSIONS: Mapping[type[Any], Express] = {
     Activation: express_activation,
@@ -69,9 +68,10 @@ EXPRESSIONS: Mapping[type[Any], Express] = {
     Init: express_init,
     NewOptimizer: express_optimizer,
     Wrapped: express_optimizer,
-    Connection: _by_hand,
+    Residual: _by_hand,
+    ReZero: _by_hand,
     Standardize: _by_hand,
-    Output: _by_hand,
+    Output: express_output,
     RescaleOutput: _by_hand,
     MatchShape: _by_hand,
 }

@@ -36,6 +36,14 @@ class Edit:
     order: int = 0
 
 
+def inside(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """It and all that is in it, in the order in which they stand in the text."""
+    todo = [node]
+    while todo:
+        yield (found := todo.pop())
+        todo += reversed(found.children)
+
+
 class File:
     """Raises Cannot where it cannot be read as Python."""
 
@@ -61,13 +69,7 @@ class File:
 
     @cached_property
     def nodes(self) -> list[cst.CSTNode]:
-        """All nodes, in the order in which they stand in the text."""
-        found: list[cst.CSTNode] = []
-        todo: list[cst.CSTNode] = [self.module]
-        while todo:
-            found.append(node := todo.pop())
-            todo += reversed(node.children)
-        return found
+        return list(inside(self.module))
 
     def lines(self, node: cst.CSTNode) -> range:
         """The numbers of the lines that it stands on."""
@@ -90,6 +92,11 @@ class File:
         """Without its end."""
         end = self._starts[number] if number < len(self._starts) else len(self.text)
         return self.text[self._starts[number - 1] : end].rstrip("\r\n")
+
+    def margin(self, node: cst.CSTNode) -> str | None:
+        """The space before it, where nothing else is before it on its line."""
+        before = self.line(self.lines(node).start)[: self._positions[node].start.column]
+        return None if before.strip() else before
 
     def calls(self, line: int) -> list[cst.Call]:
         """The calls that Python reports at this line: where the call begins, or where the name of its method stands."""

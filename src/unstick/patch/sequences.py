@@ -1,0 +1,151 @@
+"""One more item in the list of layers that an `nn.Sequential` is made of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+import libcst as cst
+
+from ..trace.types import Operation
+from .names import last
+from .source import Cannot, Edit, File, inside
+
+Layer = Callable[..., str]
+"""The text of a layer for some operations, given the text of its width where the source has it. Raises Cannot."""
+
+WIDTHS = {"Linear": "out_features", "Conv1d": "out_channels", "Conv2d": "out_channels", "Conv3d": "out_channels"}
+"""The second argument of a layer, which is the width of what it puts out."""
+TRANSPARENT = ("Dropout", "BatchNorm", "LayerNorm", "GroupNorm")
+"""How the names of layers begin that leave the width as it is."""
+
+
+def beside(file: File, call: cst.Call, ops: tuple[Operation, ...], layer: Layer, before: bool) -> None:
+    """Puts it directly before or behind the item that is this call. Raises Cannot where that may be no Sequential's."""
+    item = file.parent(call)
+    owner = file.parent(item)
+    if isinstance(item, cst.Arg) and isinstance(owner, cst.Call) and last(owner.func) == "append":
+        _append(file, owner, ops, layer, before)
+        return
+    _check_sequence(file, owner)
+    items: Sequence[cst.CSTNode] = (
+        owner.args if isinstance(owner, cst.Call) else cst.ensure_type(owner, cst.List).elements
+    )
+    text = layer(ops, _width(file, items[: items.index(item)], ops))
+    file.change([_before(file, item, text) if before else _behind(file, item, text)])
+
+
+def _before(file: File, item: cst.CSTNode, text: str) -> Edit:
+    start, margin = file.span(item)[0], file.margin(item)
+    return Edit(start, start, f"{text}," + (" " if margin is None else file.newline + margin))
+
+
+def _behind(file: File, item: cst.CSTNode, text: str) -> Edit:
+    """Below the line where the item has it to itself, so that a comment on it stays with it."""
+    end, margin = file.span(item)[1], file.margin(item)
+    if margin is not None and re.match(r"[ \t]*,[ \t]*(#.*)?[\r\n]", file.text[end:]):
+        return file.before_line(file.lines(item).stop, [f"{margin}{text},"])
+    return Edit(end, end, "," + (" " if margin is None else file.newline + margin) + text)
+
+
+def _append(file: File, append: cst.Call, ops: tuple[Operation, ...], layer: Layer, before: bool) -> None:
+    """A line of its own that appends it."""
+    name = cst.ensure_type(append.func, cst.Attribute).value
+    if len(append.args) != 1 or not isinstance(file.parent(append), cst.Expr):
+        raise Cannot("it is not appended by a statement of its own")
+    _check_list(file, append, last(name))
+    statement, margin = file.statement(append), file.margin(append)
+    if margin is None:
+        raise Cannot("it does not begin its line")
+    siblings = list(getattr(file.parent(statement), "body", ()))
+    earlier = [item for s in siblings[: siblings.index(statement)] for item in _appended(s, last(name))]
+    line = f"{margin}{file.code(name)}.append({layer(ops, _width(file, earlier, ops))})"
+    lines = file.lines(statement)
+    file.change([file.before_line(lines.start if before else lines.stop, [line])])
+
+
+def _appended(statement: cst.CSTNode, name: str | None) -> Iterator[cst.CSTNode]:
+    """What a statement `name.append(x)` appends."""
+    for node in inside(statement) if isinstance(statement, cst.SimpleStatementLine) else ():
+        if isinstance(node, cst.Call) and last(node.func) == "append" and isinstance(node.func, cst.Attribute):
+            yield from node.args[:1] if last(node.func.value) == name else ()
+
+
+# -- its width ---------------------------------------------------------------------------------------------------------
+
+
+def _width(file: File, earlier: Sequence[cst.CSTNode], ops: tuple[Operation, ...]) -> str | None:
+    """As the layer before it in the list says it."""
+    for item in reversed(earlier):
+        layer = getattr(item, "value", None)
+        name = (file.qualified(layer.func) or "") if isinstance(layer, cst.Call) else ""
+        name = name.rpartition(".")[2] if name.startswith("torch.nn.") else ""
+        if isinstance(layer, cst.Call) and name in WIDTHS:
+            return _written(file, layer, WIDTHS[name], {op.shape[op.unit_axis] for op in ops})
+        if not name.startswith(TRANSPARENT):
+            return None
+    return None
+
+
+def _written(file: File, layer: cst.Call, keyword: str, seen: set[int]) -> str | None:
+    """The text of the width, unless it is another number than those that were seen, or may not be said twice."""
+    named = [arg.value for arg in layer.args if arg.keyword is not None and arg.keyword.value == keyword]
+    second = [arg.value for arg in layer.args[1:2] if arg.keyword is None]
+    value = next(iter(named + second), None)
+    if value is None or any(arg.star for arg in layer.args):
+        return None
+    if any(isinstance(node, cst.Call | cst.NamedExpr | cst.Await) for node in inside(value)):
+        return None
+    if isinstance(value, cst.Integer) and seen != {value.evaluated_value}:
+        return None
+    return file.module.code_for_node(value)
+
+
+# -- whether it is a Sequential's --------------------------------------------------------------------------------------
+
+
+def _check_sequence(file: File, owner: cst.CSTNode) -> None:
+    """Raise Cannot unless this call or list becomes an `nn.Sequential`, and nothing counts on its places."""
+    outer = file.parent(owner)
+    call = file.parent(outer)
+    if isinstance(owner, cst.Call) and file.qualified(owner.func) == "torch.nn.Sequential":
+        _check_indices(file, _target(outer))
+    elif not isinstance(owner, cst.List):
+        raise Cannot("it is not an item of an nn.Sequential, nor of a list that becomes one")
+    elif isinstance(outer, cst.Arg) and outer.star == "*":
+        _check_sequence(file, call)
+    elif isinstance(call, cst.Call) and last(call.func) == "extend" and isinstance(call.func, cst.Attribute):
+        _check_list(file, owner, last(call.func.value))
+    else:
+        _check_list(file, owner, _target(outer))
+
+
+def _target(outer: cst.CSTNode) -> str | None:
+    """The name that an assignment gives, or adds, its value to."""
+    if isinstance(outer, cst.Assign) and len(outer.targets) == 1:
+        return last(outer.targets[0].target)
+    return last(outer.target) if isinstance(outer, cst.AnnAssign | cst.AugAssign) else None
+
+
+def _check_list(file: File, node: cst.CSTNode, name: str | None) -> None:
+    """Raise Cannot unless `nn.Sequential(*name)` follows in the same function."""
+    function = next((n for n in file.around(node) if isinstance(n, cst.FunctionDef)), file.module)
+    made = [call for call in inside(function) if _is_made_of(file, call, name)]
+    if name is None or not made:
+        raise Cannot("it is not an item of an nn.Sequential, nor of a list that becomes one")
+    _check_indices(file, name)
+    for call in made:
+        _check_indices(file, _target(file.parent(call)))
+
+
+def _is_made_of(file: File, call: cst.CSTNode, name: str | None) -> bool:
+    return (
+        isinstance(call, cst.Call)
+        and file.qualified(call.func) == "torch.nn.Sequential"
+        and any(arg.star == "*" and last(arg.value) == name for arg in call.args)
+    )
+
+
+def _check_indices(file: File, name: str | None) -> None:
+    if name is not None and any(isinstance(node, cst.Subscript) and last(node.value) == name for node in file.nodes):
+        raise Cannot(f"the items of {name} are used by their numbers, which would change")
