@@ -142,6 +142,27 @@ def test_a_class_of_the_user_s_made_inside_a_function(tmp_path: Path) -> None:
     assert not model.conv.bias.any()
 
 
+def test_a_model_made_in_the_init_of_something_else(tmp_path: Path) -> None:
+    text = """\
+import torch
+
+
+class Trainer:
+    def __init__(self):
+        self.model = torch.nn.Sequential(
+            torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)
+        )
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+
+def Net():
+    return Trainer().model
+"""
+    script = Script(tmp_path, text, model="torch.nn.Sequential")
+    assert "        )\n        self.model.apply(_init_weights)\n        self.optimizer" in script.patched("init(he)")
+    assert not any(p.any() for name, p in script.net().named_parameters() if "bias" in name)
+
+
 def test_recurrent_gates_are_matrices_of_their_own(tmp_path: Path) -> None:
     text = """\
 from torch import nn

@@ -63,6 +63,42 @@ def test_lists_that_become_a_sequential(tmp_path: Path, remedy: str) -> None:
     assert "            nn.Sigmoid(),  # hidden\n" in script.read()
 
 
+BUILT = """\
+from torch import nn
+
+
+def Net(sizes=(4, 8, 6, 5, 2), drop=0.0, norm=False):
+    layers = []
+    for i in range(len(sizes) - 1):
+        {linear}
+        if norm:
+            layers.append(nn.BatchNorm1d(sizes[i + 1]))
+        if i < len(sizes) - 2:
+            layers.append(nn.Dropout(drop))
+            {activation}
+    return nn.Sequential(*layers)
+"""
+LINEARS = ["layers.append(nn.Linear(sizes[i], sizes[i + 1]))", "layers += [nn.Linear(sizes[i], sizes[i + 1])]"]
+
+
+@pytest.mark.parametrize("linear", LINEARS)
+@pytest.mark.parametrize(
+    "activation", ["layers.append(nn.Tanh())", "layers.extend([nn.Tanh()])", "layers += [nn.Tanh()]"]
+)
+@pytest.mark.parametrize("remedy", ["batchnorm", "layernorm(after)"])
+def test_the_width_is_that_of_an_earlier_statement(tmp_path: Path, linear: str, activation: str, remedy: str) -> None:
+    script = Script(tmp_path, BUILT.format(linear=linear, activation=activation))
+    same_numbers(script, remedy)
+    assert "Norm(sizes[i + 1])" in script.read().replace("Norm1d", "Norm")
+
+
+@pytest.mark.parametrize("between", ["layers.append(nn.Linear(sizes[i + 1], sizes[i + 1]))", "print(layers)"])
+def test_no_width_is_taken_over_what_may_change_it(tmp_path: Path, between: str) -> None:
+    text = BUILT.format(linear=LINEARS[0], activation="layers.append(nn.Tanh())")
+    script = Script(tmp_path, text.replace("layers.append(nn.BatchNorm1d(sizes[i + 1]))", between))
+    assert "its width differs" in script.express("batchnorm").missing[0]
+
+
 IMAGES = """\
 from torch import nn
 

@@ -220,3 +220,13 @@ def _imports(layers: list[tuple[int, str, str, bool]], remedy: str) -> list[str]
     name = CLASS.get(remedy.partition("+")[0])
     bare = any(spelling == "Tanh()" for _, spelling, _, _ in layers)
     return [f"from torch.nn import {name}"] if bare and name else []
+
+
+@pytest.mark.parametrize("content", [b"def (", b"# coding: nonsense\n", b"x = '\xff'\n"])
+def test_a_file_that_is_no_python_now(tmp_path: Path, content: bytes) -> None:
+    script = Script(tmp_path, TEXT)
+    seen = script.seen()
+    script.path.write_bytes(content)
+    patch = express(parse("relu"), seen)
+    assert not patch.diff
+    assert "train.py cannot be read: " in patch.missing[0]

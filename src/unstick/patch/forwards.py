@@ -78,6 +78,8 @@ def _wrapped(found: Found, call: cst.Call, opening: str, before: bool) -> list[E
     start, end = file.span(call)
     if isinstance(file.parent(call), cst.Expr):
         raise Cannot("it overwrites its input, which a normalisation cannot")
+    if found.kind == "method" and call.args:
+        raise Cannot("it is called with arguments of its own")
     if before and found.kind == "method":
         end = file.span(cst.ensure_type(call.func, cst.Attribute).dot)[0]
     elif before:

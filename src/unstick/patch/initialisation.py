@@ -71,12 +71,14 @@ def _by_hand(init: Init) -> list[str]:
     if init.scheme in ("lsuv", "data"):
         return _by_data(per_unit=init.scheme == "data")
     scheme = "orthogonal" if init.scheme == "critical" else init.scheme
-    lines = [
+    fill = _fill(scheme, "torch.nn", "module.weight", init.value, "gain=1.0")
+    zero = ["        if module.bias is not None:", "            torch.nn.init.zeros_(module.bias)"]
+    return [
         "for module in model.modules():",
         "    if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):",
-        "        " + _fill(scheme, "torch.nn", "module.weight", init.value, "gain=1.0"),
+        f"        {fill}" + ("  # with the gains that the trial names" if scheme == "orthogonal" else ""),
+        *([] if scheme in KEEP_BIASES else zero),
     ]
-    return lines + ([] if scheme in KEEP_BIASES else ["        torch.nn.init.zeros_(module.bias)"])
 
 
 def _by_data(per_unit: bool) -> list[str]:
@@ -262,17 +264,25 @@ def _made(script: Script) -> tuple[File, cst.SimpleStatementLine, str]:
 
 
 def _maker(file: File, line: int) -> cst.CSTNode:
-    """The call that makes the outermost module: the first on this line, or, where the line is in the `__init__` of its
-    class, the only call of that class."""
+    """The call that makes the outermost module: the one of a class on this line, or, where the line is the
+    `super().__init__()` of a class, the only call of that class."""
     calls = file.calls(line)
-    if not calls:
-        raise Cannot(f"line {line} of {file.name} calls nothing")
-    inits = [n for n in file.around(calls[0]) if isinstance(n, cst.FunctionDef) and n.name.value == "__init__"]
-    owner = next((n for n in file.around(inits[0]) if isinstance(n, cst.ClassDef)), None) if inits else None
-    if owner is not None:
-        return _only_call(file, owner.name.value)
-    candidates = [c for c in calls if not (isinstance(c.func, cst.Attribute) and last(c.func) in MOVES)]
-    return candidates[0] if candidates else calls[0]
+    inner = next((call for call in calls if last(call.func) == "__init__"), None)
+    if inner is not None:
+        owner = next((n for n in file.around(inner) if isinstance(n, cst.ClassDef)), None)
+        if owner is not None:
+            return _only_call(file, owner.name.value)
+    calls = [call for call in calls if last(call.func) not in MOVES]
+    known = [call for call in calls if _is_class(file, call)]
+    if not known and len(calls) != 1:
+        raise Cannot(f"line {line} of {file.name} does not say what makes the model")
+    return (known or calls)[0]
+
+
+def _is_class(file: File, call: cst.Call) -> bool:
+    """Of torch's modules, or of this file's classes."""
+    own = {node.name.value for node in file.nodes if isinstance(node, cst.ClassDef)}
+    return (file.qualified(call.func) or "").startswith("torch.nn.") or last(call.func) in own
 
 
 def _only_call(file: File, name: str) -> cst.Call:

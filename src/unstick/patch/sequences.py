@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import libcst as cst
 
@@ -27,11 +28,12 @@ def beside(file: File, call: cst.Call, ops: tuple[Operation, ...], layer: Layer,
     if isinstance(item, cst.Arg) and isinstance(owner, cst.Call) and last(owner.func) == "append":
         _append(file, owner, ops, layer, before)
         return
-    _check_sequence(file, owner)
+    name = _check_sequence(file, owner)
     items: Sequence[cst.CSTNode] = (
         owner.args if isinstance(owner, cst.Call) else cst.ensure_type(owner, cst.List).elements
     )
-    text = layer(ops, _width(file, items[: items.index(item)], ops))
+    before_it = [*(_earlier(file, owner, name) if name else []), *items[: items.index(item)]]
+    text = layer(ops, _width(file, before_it, ops))
     file.change([_before(file, item, text) if before else _behind(file, item, text)])
 
 
@@ -57,29 +59,62 @@ def _append(file: File, append: cst.Call, ops: tuple[Operation, ...], layer: Lay
     statement, margin = file.statement(append), file.margin(append)
     if margin is None:
         raise Cannot("it does not begin its line")
-    siblings = list(getattr(file.parent(statement), "body", ()))
-    earlier = [item for s in siblings[: siblings.index(statement)] for item in _appended(s, last(name))]
-    line = f"{margin}{file.code(name)}.append({layer(ops, _width(file, earlier, ops))})"
+    line = f"{margin}{file.code(name)}.append({layer(ops, _width(file, _earlier(file, append, last(name)), ops))})"
     lines = file.lines(statement)
     file.change([file.before_line(lines.start if before else lines.stop, [line])])
-
-
-def _appended(statement: cst.CSTNode, name: str | None) -> Iterator[cst.CSTNode]:
-    """What a statement `name.append(x)` appends."""
-    for node in inside(statement) if isinstance(statement, cst.SimpleStatementLine) else ():
-        if isinstance(node, cst.Call) and last(node.func) == "append" and isinstance(node.func, cst.Attribute):
-            yield from node.args[:1] if last(node.func.value) == name else ()
 
 
 # -- its width ---------------------------------------------------------------------------------------------------------
 
 
+def _earlier(file: File, node: cst.CSTNode, name: str | None) -> list[cst.CSTNode]:
+    """The items that the statements before this one add to the list, out to the loop or function around it."""
+    found: list[cst.CSTNode] = []
+    for inner, outer in itertools.pairwise([node, *file.around(node)]):
+        if isinstance(outer, cst.IndentedBlock | cst.Module):
+            before = list(outer.body)[: list(outer.body).index(inner)]  # type: ignore[arg-type]
+            found = [item for statement in before for item in _added(file, statement, name)] + found
+        elif not isinstance(outer, cst.If | cst.Else) and isinstance(inner, cst.IndentedBlock):
+            break
+    return found
+
+
+def _added(file: File, statement: cst.CSTNode, name: str | None) -> list[cst.CSTNode]:
+    """The items that it adds to the list; itself, which is no layer, where that is not told by the text alone."""
+    if not any(last(node) == name for node in inside(statement)):
+        return []
+    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
+        items = _listed(statement.body[0], name)
+        return [statement] if items is None else items
+    blocks = [node for node in inside(statement) if isinstance(node, cst.IndentedBlock)]
+    items = [item for block in blocks for part in block.body for item in _added(file, part, name)]
+    return [] if blocks and all(_class(file, item).startswith(TRANSPARENT) for item in items) else [statement]
+
+
+def _listed(statement: cst.CSTNode, name: str | None) -> list[cst.CSTNode] | None:
+    """Of `name = [...]`, `name += [...]`, `name.extend([...])` and `name.append(...)`."""
+    if isinstance(statement, cst.Assign | cst.AnnAssign | cst.AugAssign) and _target(statement) == name:
+        return list(statement.value.elements) if isinstance(statement.value, cst.List) else None
+    call = statement.value if isinstance(statement, cst.Expr) else None
+    if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute) or last(call.func.value) != name:
+        return None
+    if last(call.func) == "append" and len(call.args) == 1:
+        return [call.args[0]]
+    value = call.args[0].value if call.args else None
+    return list(value.elements) if last(call.func) == "extend" and isinstance(value, cst.List) else None
+
+
+def _class(file: File, item: cst.CSTNode) -> str:
+    """ "Linear" of an item `nn.Linear(a, b)`, "" of what is no module of torch's."""
+    layer = getattr(item, "value", None)
+    name = (file.qualified(layer.func) or "") if isinstance(layer, cst.Call) else ""
+    return name.rpartition(".")[2] if name.startswith("torch.nn.") else ""
+
+
 def _width(file: File, earlier: Sequence[cst.CSTNode], ops: tuple[Operation, ...]) -> str | None:
     """As the layer before it in the list says it."""
     for item in reversed(earlier):
-        layer = getattr(item, "value", None)
-        name = (file.qualified(layer.func) or "") if isinstance(layer, cst.Call) else ""
-        name = name.rpartition(".")[2] if name.startswith("torch.nn.") else ""
+        name, layer = _class(file, item), getattr(item, "value", None)
         if isinstance(layer, cst.Call) and name in WIDTHS:
             return _written(file, layer, WIDTHS[name], {op.shape[op.unit_axis] for op in ops})
         if not name.startswith(TRANSPARENT):
@@ -104,20 +139,22 @@ def _written(file: File, layer: cst.Call, keyword: str, seen: set[int]) -> str |
 # -- whether it is a Sequential's --------------------------------------------------------------------------------------
 
 
-def _check_sequence(file: File, owner: cst.CSTNode) -> None:
-    """Raise Cannot unless this call or list becomes an `nn.Sequential`, and nothing counts on its places."""
+def _check_sequence(file: File, owner: cst.CSTNode) -> str | None:
+    """The name of the list that this call or list is added to, if it is. Raises Cannot unless it becomes an
+    `nn.Sequential`, and nothing counts on its places."""
     outer = file.parent(owner)
     call = file.parent(outer)
     if isinstance(owner, cst.Call) and file.qualified(owner.func) == "torch.nn.Sequential":
         _check_indices(file, _target(outer))
-    elif not isinstance(owner, cst.List):
+        return None
+    if not isinstance(owner, cst.List):
         raise Cannot("it is not an item of an nn.Sequential, nor of a list that becomes one")
-    elif isinstance(outer, cst.Arg) and outer.star == "*":
-        _check_sequence(file, call)
-    elif isinstance(call, cst.Call) and last(call.func) == "extend" and isinstance(call.func, cst.Attribute):
-        _check_list(file, owner, last(call.func.value))
-    else:
-        _check_list(file, owner, _target(outer))
+    if isinstance(outer, cst.Arg) and outer.star == "*":
+        return _check_sequence(file, call)
+    extends = isinstance(call, cst.Call) and last(call.func) == "extend" and isinstance(call.func, cst.Attribute)
+    name = last(call.func.value) if extends else _target(outer)  # type: ignore[attr-defined]
+    _check_list(file, owner, name)
+    return name
 
 
 def _target(outer: cst.CSTNode) -> str | None:

@@ -55,7 +55,7 @@ class File:
             self.text = self.before.decode(self.encoding)
             wrapper = MetadataWrapper(cst.parse_module(self.text))
         except (OSError, SyntaxError, UnicodeError, cst.ParserSyntaxError) as error:
-            raise Cannot(f"{name} cannot be read: {str(error).splitlines()[0]}") from None
+            raise Cannot(f"{name} cannot be read: {_first_line(error)}") from None
         self.module = wrapper.module
         self.newline = self.module.default_newline
         self.notes: set[str] = set()  # names that edits have added
@@ -159,6 +159,10 @@ class File:
             parts += [self.text[done : edit.start], edit.text]
             done = max(done, edit.end)
         return "".join([*parts, self.text[done:]]).encode(self.encoding)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 class Sources:
