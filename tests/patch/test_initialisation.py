@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch import nn
 
 from patching import Script
+from unstick.patch import express
+from unstick.remedies import parse
 
 PLAIN = """\
 from torch import nn, optim
@@ -161,6 +164,22 @@ def Net():
     script = Script(tmp_path, text, model="torch.nn.Sequential")
     assert "        )\n        self.model.apply(_init_weights)\n        self.optimizer" in script.patched("init(he)")
     assert not any(p.any() for name, p in script.net().named_parameters() if "bias" in name)
+
+
+def test_a_class_that_another_file_defines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "its_network.py").write_text(IN_MAIN.partition("\n\ndef build")[0] + "\n")
+    text = "import torch\n\nfrom its_network import Net\n\nmodel = Net()\n"
+    text += "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n"
+    script = Script(tmp_path, text, model="Net()", optimizer="torch.optim.SGD(", inputs=(1, 5, 5))
+    seen = script.seen()
+    assert seen.loop is not None
+    seen = replace(seen, loop=replace(seen.loop, model="its_network.py:6"))
+    patch = express(parse("relu+init(he)+lr(x10)"), seen)
+    assert patch.files == ("train.py",)
+    script.apply(patch)
+    assert "model = Net()\nmodel.apply(_init_weights)\noptimizer" in script.read()
+    assert not script.module().model.conv.bias.any()
 
 
 def test_recurrent_gates_are_matrices_of_their_own(tmp_path: Path) -> None:

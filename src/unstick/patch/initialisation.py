@@ -245,51 +245,54 @@ def _made(script: Script) -> tuple[File, cst.SimpleStatementLine, str]:
     """The statement `name = Net()` that makes the outermost module. Raises Cannot."""
     if script.seen.loop is None or script.seen.loop.model is None:
         raise Cannot("no line of your source is known to make the model")
-    file, line = script.sources.place(script.seen.loop.model)
-    made: cst.CSTNode = _maker(file, line)
-    for _ in range(4):  # a class, functions that return what it makes
+    file, made = _maker(script, *script.sources.place(script.seen.loop.model))
+    for _ in range(4):  # functions that return what it makes
         outer = file.parent(made)
         while isinstance(outer, cst.Attribute) and isinstance(file.parent(outer), cst.Call) and last(outer) in MOVES:
             made = file.parent(outer)
             outer = file.parent(made)
         if isinstance(outer, cst.Assign) and len(outer.targets) == 1 and last(outer.targets[0].target):
             return file, file.statement(outer), file.code(outer.targets[0].target)
-        if not isinstance(outer, cst.Return):
+        inside_of = next((n for n in file.around(outer) if isinstance(n, cst.FunctionDef)), None)
+        if not isinstance(outer, cst.Return) or inside_of is None:
             break
-        inside = next((n for n in file.around(outer) if isinstance(n, cst.FunctionDef)), None)
-        if inside is None:
-            break
-        made = _only_call(file, inside.name.value)
-    raise Cannot(f"line {line} of {file.name} does not give the model a name")
+        file, made = _only_call(script, file, inside_of.name.value)
+    raise Cannot(f"line {file.lines(made).start} of {file.name} does not give the model a name")
 
 
-def _maker(file: File, line: int) -> cst.CSTNode:
+def _maker(script: Script, file: File, line: int) -> tuple[File, cst.CSTNode]:
     """The call that makes the outermost module: the one of a class on this line, or, where the line is the
     `super().__init__()` of a class, the only call of that class."""
     calls = file.calls(line)
     inner = next((call for call in calls if last(call.func) == "__init__"), None)
-    if inner is not None:
-        owner = next((n for n in file.around(inner) if isinstance(n, cst.ClassDef)), None)
-        if owner is not None:
-            return _only_call(file, owner.name.value)
+    owner = next((n for n in file.around(inner) if isinstance(n, cst.ClassDef)), None) if inner else None
+    if owner is not None:
+        return _only_call(script, file, owner.name.value)
     calls = [call for call in calls if last(call.func) not in MOVES]
     known = [call for call in calls if _is_class(file, call)]
     if not known and len(calls) != 1:
         raise Cannot(f"line {line} of {file.name} does not say what makes the model")
-    return (known or calls)[0]
+    return file, (known or calls)[0]
+
+
+def _only_call(script: Script, file: File, name: str) -> tuple[File, cst.Call]:
+    """In the file that defines what is called, or in the one that makes the optimizer."""
+    files = [file]
+    if script.seen.optimizer is not None and script.seen.optimizer.source is not None:
+        files.append(script.sources.place(script.seen.optimizer.source)[0])
+    found = [
+        (one, n) for one in dict.fromkeys(files) for n in one.nodes if isinstance(n, cst.Call) and last(n.func) == name
+    ]
+    if len(found) != 1:
+        names = " and ".join(dict.fromkeys(one.name for one in files))
+        raise Cannot(f"{name} is called in {len(found) or 'no'} places of {names}")
+    return found[0]
 
 
 def _is_class(file: File, call: cst.Call) -> bool:
     """Of torch's modules, or of this file's classes."""
     own = {node.name.value for node in file.nodes if isinstance(node, cst.ClassDef)}
     return (file.qualified(call.func) or "").startswith("torch.nn.") or last(call.func) in own
-
-
-def _only_call(file: File, name: str) -> cst.Call:
-    calls = [n for n in file.nodes if isinstance(n, cst.Call) and last(n.func) == name]
-    if len(calls) != 1:
-        raise Cannot(f"{name} is called in {len(calls) or 'no'} places of {file.name}")
-    return calls[0]
 
 
 def _above(file: File, statement: cst.CSTNode, lines: list[str]) -> Edit:
