@@ -178,6 +178,7 @@ def test_a_class_that_another_file_defines(tmp_path: Path, monkeypatch: pytest.M
     patch = express(parse("relu+init(he)+lr(x10)"), seen)
     assert patch.files == ("train.py",)
     script.apply(patch)
+    assert "import Net\n\n\ndef _init_weights(module):\n" in script.read()
     assert "model = Net()\nmodel.apply(_init_weights)\noptimizer" in script.read()
     assert not script.module().model.conv.bias.any()
 

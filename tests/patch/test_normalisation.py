@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,40 @@ def test_no_width_is_taken_over_what_may_change_it(tmp_path: Path, between: str)
     text = BUILT.format(linear=LINEARS[0], activation="layers.append(nn.Tanh())")
     script = Script(tmp_path, text.replace("layers.append(nn.BatchNorm1d(sizes[i + 1]))", between))
     assert "its width differs" in script.express("batchnorm").missing[0]
+
+
+NAMED = """\
+from collections import OrderedDict
+
+from torch import nn
+
+
+def Net(width=5):
+    return nn.Sequential(
+        OrderedDict(
+            [
+                ("first", nn.Linear(4, width)),
+                ("act", nn.Sigmoid()),  # hidden
+                ("last", nn.Linear(width, 2)),
+            ]
+        )
+    )
+"""
+
+
+@pytest.mark.parametrize("remedy", ["batchnorm", "layernorm(after)"])
+def test_named_items(tmp_path: Path, remedy: str) -> None:
+    script = Script(tmp_path, NAMED)
+    same_numbers(script, remedy)
+    assert re.search(r'\n {16}\("norm1", nn\.\w+\(width\)\),\n', script.read())
+    assert [name for name, _ in script.net().named_children()][::3] == ["first", "last"]
+
+
+def test_named_items_of_something_else_stay(tmp_path: Path) -> None:
+    text = NAMED.replace("nn.Sequential(", "nn.Sequential(*nn.ModuleDict(").replace("    )\n", "    ).values())\n")
+    text = text.replace("        ).values())\n", "        )\n", 1)
+    patch = Script(tmp_path, text).express("batchnorm")
+    assert "not of an nn.Sequential" in patch.missing[0]
 
 
 IMAGES = """\

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import libcst as cst
 
 from ..trace.types import Operation
-from .names import names_used
+from .names import fresh
 from .places import Found
 from .sequences import Layer
 from .source import Cannot, Edit, File, inside
@@ -19,7 +19,7 @@ BRANCHES = cst.For | cst.While | cst.If | cst.IfExp | cst.BaseComp | cst.Lambda 
 def around(found: Found, calls: Sequence[cst.Call], ops: tuple[Operation, ...], layer: Layer, before: bool) -> None:
     """A layer for each of these calls, which make these operations. Raises Cannot where they are not one a site."""
     for call, own in _shared_out(found.file, calls, ops):
-        name = _fresh(found.file)
+        name = fresh(found.file, "norm1")
         edits = _wrapped(found, call, f"self.{name}(", before)
         found.file.change([*edits, _made(found.file, call, f"self.{name} = {layer(own)}")])
 
@@ -121,11 +121,3 @@ def _method_around(file: File, node: cst.CSTNode) -> cst.FunctionDef:
     if found is None:
         raise Cannot("it is in no method of a class")
     return found
-
-
-def _fresh(file: File) -> str:
-    """A name that the file does not have."""
-    taken = names_used(file) | file.notes
-    name = next(n for i in itertools.count(1) if (n := f"norm{i}") not in taken)
-    file.notes.add(name)
-    return name

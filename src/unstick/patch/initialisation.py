@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from typing import cast
@@ -18,7 +17,7 @@ from ..remedies.normalisation import Normalisation
 from ..remedies.values import number
 from ..theory import edge_of_chaos, function
 from ..trace.types import Operation
-from .names import last, names_used, spelled
+from .names import fresh, last, spelled
 from .script import Script
 from .source import Cannot, Edit, File, inside
 
@@ -111,10 +110,7 @@ def _express(init: Init, script: Script) -> None:
         raise Cannot("its weights depend on the data and on the other layers")
     file, statement, name = _made(script)
     nn = spelled(file, "torch.nn")
-    taken = names_used(file) | file.notes
-    stem = "_init_weights"
-    function_name = next(n for i in itertools.count(1) if (n := stem if i == 1 else f"{stem}_{i}") not in taken)
-    file.notes.add(function_name)
+    function_name = fresh(file, "_init_weights")
     gains = _gains(script) if init.scheme == "orthogonal" else {}
     lines, call = _function(init, script, nn, function_name, gains)
     file.change([_above(file, statement, lines), _below(file, statement, name, call.format(model=name))])
@@ -303,8 +299,8 @@ def _above(file: File, statement: cst.CSTNode, lines: list[str]) -> Edit:
     line = min([line, *(file.lines(d).start for d in decorators)])
     while line > 1 and file.line(line - 1).startswith("#"):
         line -= 1
-    space = ["", ""] if line > 1 and file.line(line - 1).strip() else []
-    return file.before_line(line, [*space, *lines, "", ""])
+    blank = next((n for n in range(2) if line - n == 1 or file.line(line - n - 1).strip()), 2)
+    return file.before_line(line, [*[""] * (2 - blank if line > 1 else 0), *lines, "", ""])
 
 
 def _below(file: File, statement: cst.CSTNode, name: str, call: str) -> Edit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import libcst as cst
@@ -102,8 +103,13 @@ def _import(file: File, qualified: str) -> str:
     return name
 
 
-def names_used(file: File) -> set[str]:
-    return {node.value for node in file.nodes if isinstance(node, cst.Name)}
+def fresh(file: File, name: str) -> str:
+    """This name, or where the file has it already the same with the first number that is free."""
+    taken = {node.value for node in file.nodes if isinstance(node, cst.Name)} | file.notes
+    numbered = (f"{name.rstrip('0123456789')}{i}" for i in itertools.count(2))
+    free = next(n for n in itertools.chain([name], numbered) if n not in taken)
+    file.notes.add(free)
+    return free
 
 
 def _is_part(file: File, name: cst.Name) -> bool:

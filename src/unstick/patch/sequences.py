@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import libcst as cst
 
 from ..trace.types import Operation
-from .names import last
+from .names import fresh, last
 from .source import Cannot, Edit, File, inside
 
 Layer = Callable[..., str]
@@ -28,12 +28,16 @@ def beside(file: File, call: cst.Call, ops: tuple[Operation, ...], layer: Layer,
     if isinstance(item, cst.Arg) and isinstance(owner, cst.Call) and last(owner.func) == "append":
         _append(file, owner, ops, layer, before)
         return
-    name = _check_sequence(file, owner)
+    named = isinstance(owner, cst.Tuple)  # ("act", nn.Sigmoid()) in an OrderedDict
+    if named:
+        item, owner = file.parent(owner), file.parent(file.parent(owner))
+    name = _check_sequence(file, owner, named)
     items: Sequence[cst.CSTNode] = (
         owner.args if isinstance(owner, cst.Call) else cst.ensure_type(owner, cst.List).elements
     )
     before_it = [*(_earlier(file, owner, name) if name else []), *items[: items.index(item)]]
     text = layer(ops, _width(file, before_it, ops))
+    text = f'("{fresh(file, "norm1")}", {text})' if named else text
     file.change([_before(file, item, text) if before else _behind(file, item, text)])
 
 
@@ -104,9 +108,15 @@ def _listed(statement: cst.CSTNode, name: str | None) -> list[cst.CSTNode] | Non
     return list(value.elements) if last(call.func) == "extend" and isinstance(value, cst.List) else None
 
 
+def _layer_of(item: cst.CSTNode) -> cst.CSTNode | None:
+    """The call in `nn.Linear(a, b)` and in `("fc", nn.Linear(a, b))`."""
+    value = getattr(item, "value", None)
+    return value.elements[-1].value if isinstance(value, cst.Tuple) and value.elements else value
+
+
 def _class(file: File, item: cst.CSTNode) -> str:
     """ "Linear" of an item `nn.Linear(a, b)`, "" of what is no module of torch's."""
-    layer = getattr(item, "value", None)
+    layer = _layer_of(item)
     name = (file.qualified(layer.func) or "") if isinstance(layer, cst.Call) else ""
     return name.rpartition(".")[2] if name.startswith("torch.nn.") else ""
 
@@ -114,7 +124,7 @@ def _class(file: File, item: cst.CSTNode) -> str:
 def _width(file: File, earlier: Sequence[cst.CSTNode], ops: tuple[Operation, ...]) -> str | None:
     """As the layer before it in the list says it."""
     for item in reversed(earlier):
-        name, layer = _class(file, item), getattr(item, "value", None)
+        name, layer = _class(file, item), _layer_of(item)
         if isinstance(layer, cst.Call) and name in WIDTHS:
             return _written(file, layer, WIDTHS[name], {op.shape[op.unit_axis] for op in ops})
         if not name.startswith(TRANSPARENT):
@@ -139,7 +149,7 @@ def _written(file: File, layer: cst.Call, keyword: str, seen: set[int]) -> str |
 # -- whether it is a Sequential's --------------------------------------------------------------------------------------
 
 
-def _check_sequence(file: File, owner: cst.CSTNode) -> str | None:
+def _check_sequence(file: File, owner: cst.CSTNode, named: bool) -> str | None:
     """The name of the list that this call or list is added to, if it is. Raises Cannot unless it becomes an
     `nn.Sequential`, and nothing counts on its places."""
     outer = file.parent(owner)
@@ -150,11 +160,23 @@ def _check_sequence(file: File, owner: cst.CSTNode) -> str | None:
     if not isinstance(owner, cst.List):
         raise Cannot("it is not an item of an nn.Sequential, nor of a list that becomes one")
     if isinstance(outer, cst.Arg) and outer.star == "*":
-        return _check_sequence(file, call)
+        return _check_sequence(file, call, named)
+    if named:
+        _check_named(file, call)
+        return None
     extends = isinstance(call, cst.Call) and last(call.func) == "extend" and isinstance(call.func, cst.Attribute)
     name = last(call.func.value) if extends else _target(outer)  # type: ignore[attr-defined]
     _check_list(file, owner, name)
     return name
+
+
+def _check_named(file: File, call: cst.CSTNode) -> None:
+    """Raise Cannot unless it is `nn.Sequential(OrderedDict([...]))`."""
+    made = file.parent(file.parent(call)) if isinstance(call, cst.Call) else call
+    ordered = isinstance(call, cst.Call) and file.qualified(call.func) == "collections.OrderedDict"
+    if not ordered or not isinstance(made, cst.Call) or file.qualified(made.func) != "torch.nn.Sequential":
+        raise Cannot("it is a named item, and not of an nn.Sequential")
+    _check_indices(file, _target(file.parent(made)))
 
 
 def _target(outer: cst.CSTNode) -> str | None:
