@@ -217,7 +217,7 @@ def Net(act=nn.Sigmoid):
     [
         # hidden and output on one line
         "    return nn.Sequential(nn.Linear(4, 3), nn.Sigmoid(), nn.Linear(3, 2), nn.Sigmoid())\n",
-        # a helper called for both
+        # one function called for both
         "    def part(a, b):\n        return [nn.Linear(a, b), nn.Sigmoid()]\n"
         "    return nn.Sequential(*part(4, 3), *part(3, 2))\n",
         # not spelled out
@@ -294,3 +294,13 @@ def test_trelu_names_its_slope(tmp_path: Path) -> None:
 def test_no_hidden_activation(tmp_path: Path) -> None:
     text = "from torch import nn\n\n\ndef Net():\n    return nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))\n"
     assert "no hidden activation" in Script(tmp_path, text).express("relu").missing[0]
+
+
+@pytest.mark.parametrize("other", ["def ReLU():\n    return None", "ReLU = None", "for ReLU in (): pass"])
+def test_a_name_that_the_file_uses_otherwise_is_not_imported(tmp_path: Path, other: str) -> None:
+    text = f"from torch.nn import Linear, Sequential, Sigmoid\n\n{other}\n\n\n"
+    text += "def Net():\n    return Sequential(Linear(4, 3), Sigmoid(), Linear(3, 2))\n"
+    patch = Script(tmp_path, text).express("relu")
+    assert not patch.diff
+    assert "ReLU has another meaning in train.py" in patch.missing[0]
+    assert "GELU()" in Script(tmp_path, text).patched("gelu")

@@ -17,7 +17,8 @@ from ..remedies.normalisation import Normalisation
 from ..remedies.values import number
 from ..theory import edge_of_chaos, function
 from ..trace.types import Operation
-from .names import fresh, last, spelled
+from .models import made
+from .names import fresh, spelled
 from .script import Script
 from .source import Cannot, Edit, File, inside
 
@@ -52,8 +53,6 @@ BY_GATE = frozenset({"xavier", "orthogonal"})
 """Where the matrices of a recurrent layer's gates, stacked in one parameter, have to be told apart."""
 FUNCTIONS = frozenset({"sigmoid", "tanh", "relu", "softsign"})
 """Activations without arguments of their own for which there are critical weights with zero biases."""
-MOVES = frozenset({"to", "cuda", "cpu", "float", "double", "half", "bfloat16", "train", "eval", "requires_grad_"})
-"""Methods that return the module that they are called on."""
 
 
 def express_init(remedy: Remedy, script: Script) -> Iterator[str]:
@@ -108,7 +107,7 @@ def _fill(scheme: str, nn: str, weight: str, value: float | None, gain: str = ""
 def _express(init: Init, script: Script) -> None:
     if init.scheme not in FILLS:
         raise Cannot("its weights depend on the data and on the other layers")
-    file, statement, name = _made(script)
+    file, statement, name = made(script)
     nn = spelled(file, "torch.nn")
     function_name = fresh(file, "_init_weights")
     gains = _gains(script) if init.scheme == "orthogonal" else {}
@@ -234,61 +233,7 @@ def _activations(script: Script) -> list[tuple[Operation, str | None]]:
     return found
 
 
-# -- where the model is made -------------------------------------------------------------------------------------------
-
-
-def _made(script: Script) -> tuple[File, cst.SimpleStatementLine, str]:
-    """The statement `name = Net()` that makes the outermost module. Raises Cannot."""
-    if script.seen.loop is None or script.seen.loop.model is None:
-        raise Cannot("no line of your source is known to make the model")
-    file, made = _maker(script, *script.sources.place(script.seen.loop.model))
-    for _ in range(4):  # functions that return what it makes
-        outer = file.parent(made)
-        while isinstance(outer, cst.Attribute) and isinstance(file.parent(outer), cst.Call) and last(outer) in MOVES:
-            made = file.parent(outer)
-            outer = file.parent(made)
-        if isinstance(outer, cst.Assign) and len(outer.targets) == 1 and last(outer.targets[0].target):
-            return file, file.statement(outer), file.code(outer.targets[0].target)
-        inside_of = next((n for n in file.around(outer) if isinstance(n, cst.FunctionDef)), None)
-        if not isinstance(outer, cst.Return) or inside_of is None:
-            break
-        file, made = _only_call(script, file, inside_of.name.value)
-    raise Cannot(f"line {file.lines(made).start} of {file.name} does not give the model a name")
-
-
-def _maker(script: Script, file: File, line: int) -> tuple[File, cst.CSTNode]:
-    """The call that makes the outermost module: the one of a class on this line, or, where the line is the
-    `super().__init__()` of a class, the only call of that class."""
-    calls = file.calls(line)
-    inner = next((call for call in calls if last(call.func) == "__init__"), None)
-    owner = next((n for n in file.around(inner) if isinstance(n, cst.ClassDef)), None) if inner else None
-    if owner is not None:
-        return _only_call(script, file, owner.name.value)
-    calls = [call for call in calls if last(call.func) not in MOVES]
-    known = [call for call in calls if _is_class(file, call)]
-    if not known and len(calls) != 1:
-        raise Cannot(f"line {line} of {file.name} does not say what makes the model")
-    return file, (known or calls)[0]
-
-
-def _only_call(script: Script, file: File, name: str) -> tuple[File, cst.Call]:
-    """In the file that defines what is called, or in the one that makes the optimizer."""
-    files = [file]
-    if script.seen.optimizer is not None and script.seen.optimizer.source is not None:
-        files.append(script.sources.place(script.seen.optimizer.source)[0])
-    found = [
-        (one, n) for one in dict.fromkeys(files) for n in one.nodes if isinstance(n, cst.Call) and last(n.func) == name
-    ]
-    if len(found) != 1:
-        names = " and ".join(dict.fromkeys(one.name for one in files))
-        raise Cannot(f"{name} is called in {len(found) or 'no'} places of {names}")
-    return found[0]
-
-
-def _is_class(file: File, call: cst.Call) -> bool:
-    """Of torch's modules, or of this file's classes."""
-    own = {node.name.value for node in file.nodes if isinstance(node, cst.ClassDef)}
-    return (file.qualified(call.func) or "").startswith("torch.nn.") or last(call.func) in own
+# -- where it is put ---------------------------------------------------------------------------------------------------
 
 
 def _above(file: File, statement: cst.CSTNode, lines: list[str]) -> Edit:

@@ -124,16 +124,14 @@ def _bound_otherwise(file: File, name: str) -> bool:
 
 
 def _binds(file: File, name: cst.Name) -> bool:
+    """Whether this is where a name gets its meaning, other than by an import."""
     outer = file.parent(name)
     if isinstance(outer, cst.FunctionDef | cst.ClassDef | cst.Param):
         return outer.name is name
-    return isinstance(
-        outer, cst.AssignTarget | cst.AnnAssign | cst.NamedExpr | cst.For | cst.CompFor | cst.AsName
-    ) and (getattr(outer, "target", None) is name or (isinstance(outer, cst.AsName) and _not_import(file, outer)))
-
-
-def _not_import(file: File, asname: cst.AsName) -> bool:
-    return not isinstance(file.parent(asname), cst.ImportAlias)
+    if isinstance(outer, cst.AsName):
+        return not isinstance(file.parent(outer), cst.ImportAlias)
+    bindings = cst.AssignTarget | cst.AnnAssign | cst.NamedExpr | cst.For | cst.CompFor
+    return isinstance(outer, bindings) and outer.target is name
 
 
 # -- what a variable holds ---------------------------------------------------------------------------------------------
