@@ -128,7 +128,7 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     return found
 
 
-@command(cli, "module", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")
+@command(cli, "module", "write", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")
 @click.argument("target")
 @click.argument("remedies", nargs=-1, metavar="[REMEDY]... [-- ARGS...]")
 def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, **options: Any) -> int:
@@ -150,6 +150,7 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
     \b
     unstick try train.py
     unstick try train.py relu "relu+init(he)" batchnorm -- --epochs 3
+    unstick try train.py --write better.patch
     unstick try model.py:case "adam(eps=1e-16)" --seeds 5 --budget 120
     """
     with output.working(options) as working:
@@ -157,7 +158,14 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
         from ..trials import try_remedies
 
         found = script(target, click.get_current_context().obj, module)
+        if output.patch_file is not None and found is None:
+            raise click.UsageError("--write is for scripts", click.get_current_context())
         report = try_remedies(found or load(target), remedies or None, **working)
+        if output.patch_file is not None and found is not None and report.best is not None:
+            from ..script.patched import patched
+
+            made = patched(found, report, budget=options["budget"], workers=options["workers"])
+            report = replace(report, patch=output.patch(made))
     return output.show(report)
 
 

@@ -21,7 +21,7 @@ OK, FOUND, WRONG, BROKEN, INTERRUPTED = 0, 1, 2, 70, 130
 """Exit status. BROKEN, a fault of this program, is EX_SOFTWARE of sysexits.h."""
 
 ALWAYS = ("quiet", "no-color", "debug")
-SHOWN = ("json_file", "html_file", "quiet", "no_color")
+SHOWN = ("json_file", "html_file", "patch_file", "quiet", "no_color")
 
 
 def command(

@@ -78,6 +78,9 @@ OPTIONS: dict[str, Decorator] = {
     "keep-going": click.option(
         "--keep-going", is_flag=True, help="Let a script run to its end, rather than end it when enough was seen."
     ),
+    "write": click.option(
+        "--write", "patch_file", metavar="PATCH", help="Write the recommended change to a script's source as a patch."
+    ),
     "init": click.option(
         "--init",
         metavar="NAME",

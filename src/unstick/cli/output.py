@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +17,7 @@ from ..report.progress import progress
 
 if TYPE_CHECKING:
     from ..report.types import Report
+    from ..trials.report import Patched
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Output:
 
     json_file: str | None = None
     html_file: str | None = None
+    patch_file: str | None = None
     quiet: bool = False
     no_color: bool = False
 
@@ -75,9 +77,18 @@ class Output:
         if self.html_file is not None and report is not None:
             files.write("--html", self.html_file, report.to_html())
         if not self.quiet:
-            for _, name in self._files():
-                click.echo(f"written: {name}", err=True)
+            for option, name in self._files():
+                if option != "--write":  # of which the report tells
+                    click.echo(f"written: {name}", err=True)
         return 0
+
+    def patch(self, made: Patched) -> Patched:
+        """Writes a patch that was verified, and says where."""
+        assert self.patch_file is not None
+        if not made.verified:
+            return made
+        files.write("--write", self.patch_file, made.diff)
+        return replace(made, file=self.patch_file)
 
     def note(self, words: str) -> None:
         """Something for the person at the terminal, never for standard output."""
@@ -95,7 +106,7 @@ class Output:
             click.echo(plain(document, console.width, console.options.ascii_only))
 
     def _files(self) -> list[tuple[str, str]]:
-        given = (("--json", self.json_file), ("--html", self.html_file))
+        given = (("--json", self.json_file), ("--html", self.html_file), ("--write", self.patch_file))
         return [(option, name) for option, name in given if name is not None and name != files.STANDARD_OUTPUT]
 
 

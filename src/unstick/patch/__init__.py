@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,13 @@ from ..remedies.base import Remedy
 @dataclass(frozen=True)
 class Patch:
     """diff: unified, "" where nothing could be expressed; bytes that are no UTF-8 stand in it as surrogates. files:
-    those that it changes, as it names them. missing: what could not be expressed safely, each a sentence and the lines
-    that would do it. complete: nothing is missing.
+    those that it changes, as it names them. contents: what these hold afterwards, by path. missing: what could not be
+    expressed safely, each a sentence and the lines that would do it. complete: nothing is missing.
     """
 
     diff: str
     files: tuple[str, ...]
+    contents: Mapping[Path, bytes]
     missing: tuple[str, ...]
 
     @property

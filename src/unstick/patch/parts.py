@@ -89,7 +89,8 @@ def expressed(remedy: Remedy, seen: Observation, folder: Path) -> Patch:
         script = replace(script, earlier=(*script.earlier, part))
     files = script.sources.changed
     diff = "".join(unified(file.name, file.before, file.after) for file in files)
-    return Patch(diff, tuple(file.name for file in files), tuple(missing))
+    contents = {file.path: file.after for file in files}
+    return Patch(diff, tuple(file.name for file in files), contents, tuple(missing))
 
 
 def _merged(parts: tuple[Remedy, ...]) -> list[Remedy]:

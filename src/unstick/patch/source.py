@@ -48,7 +48,7 @@ class File:
     """Raises Cannot where it cannot be read as Python."""
 
     def __init__(self, path: Path, name: str) -> None:
-        self.name = name
+        self.path, self.name = path, name
         try:
             self.before = path.read_bytes()
             self.encoding = tokenize.detect_encoding(io.BytesIO(self.before).readline)[0]

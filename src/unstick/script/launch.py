@@ -71,7 +71,7 @@ def _finished(spec: Spec, advance: Callable[[int], None] | None, cancelled: Even
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": printed, "stderr": subprocess.STDOUT}
         # One thread each: so many trials run side by side, and their numbers do not depend on how many.
         own = {"env": {**os.environ, "OMP_NUM_THREADS": "1"}, **quiet} if spec.trial else {}
-        process = subprocess.Popen(command, start_new_session=not together, **own)
+        process = subprocess.Popen(command, cwd=spec.script.folder, start_new_session=not together, **own)
     try:
         return _Wait(process, spec, not together, advance, cancelled).over()
     finally:

@@ -12,11 +12,15 @@ from ..observation import Observation
 
 @dataclass(frozen=True)
 class Script:
-    """A training script, to be run as it is: `python path arguments`, or `python -m path arguments` for a module."""
+    """A training script, to be run as it is: `python path arguments`, or `python -m path arguments` for a module.
+
+    folder: where it is run, None for the current one.
+    """
 
     path: str
     arguments: tuple[str, ...] = ()
     module: bool = False
+    folder: str | None = None
 
     @property
     def title(self) -> str:
@@ -24,7 +28,7 @@ class Script:
 
     def check(self) -> None:
         """Raises ScriptError where there is no such file; whether there is such a module is seen when it is run."""
-        path = Path(self.path)
+        path = Path(self.folder or "", self.path)
         if not self.module and not path.is_file():
             what = "is a directory; a package is run with -m" if path.is_dir() else f"does not exist (in {Path.cwd()})"
             raise ScriptError(f"{self.path} {what}: name a Python file.")

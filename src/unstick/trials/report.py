@@ -64,11 +64,41 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Patched:
+    """The recommended remedy as a change to the user's source.
+
+    diff: for `git apply`. missing: what it leaves out, each a sentence and the lines that do it. verdict, explanation:
+    of the patched source, run as the trials were; None where it was not run, or not to the end. verified: that is the
+    verdict of the remedy. file: where it was written, None for nowhere.
+    """
+
+    remedy: str
+    diff: bytes
+    missing: tuple[str, ...]
+    verdict: str | None = None
+    explanation: str = ""
+    verified: bool = False
+    file: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "remedy": self.remedy,
+            "file": self.file,
+            "verified": self.verified,
+            "verdict": self.verdict,
+            "explanation": self.explanation,
+            "missing": self.missing,
+            "diff": self.diff.decode(errors="replace"),
+        }
+
+
+@dataclass(frozen=True)
 class TrialReport(Report):
     """All remedies that were tried on one case, in the order in which they were given.
 
     baseline: the runs of the unchanged network, one a seed. cause: the rule that leads its findings. interrupted: cut
-    short by the user. notes: what else a reader should know. Look one trial up by its remedy: `report["relu"]`.
+    short by the user. notes: what else a reader should know. patch: of a script, where one was asked for. Look one
+    trial up by its remedy: `report["relu"]`.
     """
 
     target: str
@@ -78,6 +108,7 @@ class TrialReport(Report):
     interrupted: bool = False
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    patch: Patched | None = None
 
     def __getitem__(self, remedy: str) -> Trial:
         for trial in self.trials:
@@ -116,6 +147,7 @@ class TrialReport(Report):
                 "baseline": _baseline(self.baseline),
                 "trials": [trial.to_dict() for trial in self.trials],
                 "recommended": self.recommended,
+                "patch": self.patch.to_dict() if self.patch else None,
                 "interrupted": self.interrupted,
                 "notes": self.notes,
                 "seconds": self.seconds,

@@ -48,7 +48,28 @@ def conclusion(document: Mapping[str, Any], pen: Pen) -> Blocks:
     """What to take home, and what to know about it."""
     yield from (pen.text(note, "yellow") for note in document.get("notes", ()))
     yield pen.text(recommendation(document), "bold")
+    if document.get("patch"):
+        yield from _patch(document["patch"], pen)
     yield pen.text(f"{document['seconds']:.1f} s", "dim")
+
+
+def _patch(patch: Mapping[str, Any], pen: Pen) -> Blocks:
+    """What became of the patch: where it is, or why there is none, and what does it by hand."""
+    if patch["file"] is not None:
+        yield pen.text(f"Written to {patch['file']}; the patched script was run, with the same verdict. Apply it with:")
+        yield pen.indented(pen.text(f"git apply {patch['file']}"))
+        return
+    if patch["missing"]:
+        yield pen.text(f"No patch was written: {patch['remedy']} cannot be expressed safely in your source as a whole.")
+        for missing in patch["missing"]:
+            for line in missing.splitlines():
+                yield pen.indented(pen.text(line))
+    else:
+        yield pen.text(f"No patch was written: the patched script did not do what {patch['remedy']} does.")
+        yield pen.indented(pen.text(patch["explanation"], "dim"))
+    if patch["diff"]:
+        yield pen.text("What can be expressed:")
+        yield pen.indented(pen.text(patch["diff"], "dim"))
 
 
 def sentences(trials: Sequence[Mapping[str, Any]], pen: Pen) -> Blocks:
