@@ -24,7 +24,10 @@ from ..remedies.base import Remedy
 from ..remedies.rewire import RECOMPUTED
 from ..setup import Anatomy, Setup
 from ..state import preserved, seed_everything
-from .extract import Cut, Recorded, batch_of, replaying
+from ..trace.source import describe
+from .extract import Cut, batch_of, replaying
+from .keras import KerasOptimizer
+from .remade import remade
 from .roots import unwrapped
 from .strand import Strand
 from .twin import State, load, snapshot
@@ -42,12 +45,13 @@ class Change:
         self.held: list[Held] = []
         self.made = False
         self._anatomy: Anatomy | None = None
-        self._before: tuple[State, dict[Any, Any]] | None = None
+        self._before: tuple[State, Any] | None = None
         self._driver: Driver | None = None
 
     def remember(self, strand: Strand) -> None:
         """What is to be as it was, once the first steps have been looked at. Before the first of them."""
-        self._before = snapshot(strand.model), _state_of(strand.optimizer)
+        own = strand.optimizer
+        self._before = snapshot(strand.model), own.kept() if isinstance(own, KerasOptimizer) else _state_of(own)
 
     def due(self, strand: Strand) -> bool:
         """Whether enough steps have been seen to know the network by."""
@@ -61,8 +65,11 @@ class Change:
         assert self._before is not None
         state, of_optimizer = self._before
         load(strand.model, state)
-        strand.optimizer.state.clear()
-        strand.optimizer.state.update(of_optimizer)
+        if isinstance(strand.optimizer, KerasOptimizer):
+            strand.optimizer.restore(of_optimizer)
+        else:
+            strand.optimizer.state.clear()
+            strand.optimizer.state.update(of_optimizer)
         for p in strand.model.parameters():
             p.grad = None
         self.made = True
@@ -77,10 +84,11 @@ class Change:
         cut = Cut.of(recorded[0].program, recorded[0].leaves) if recorded else None
         batches = tuple(batch_of(r, cut) for r in recorded) or (None,)
         self._anatomy = Anatomy(strand.traces[0], batches)
+        parts = replaying(recorded[0], cut) if recorded else {"loss": partial(_unknown, strand.twin.fault)}
         if strand.twin.initial is not None:  # what cannot be put into a copy is not put into the script's own
-            strand.twin.put = self.put
+            strand.twin.put, strand.twin.parts = self.put, parts
             strand.twin.fresh()
-        setup = live_setup(strand, recorded[0] if recorded else None, cut)
+        setup = Setup(model=strand.model, make_optimizer=partial(again, strand.optimizer), **parts)
         with preserved():
             self.put(setup)
             made = setup.make_optimizer(list(strand.model.parameters()))
@@ -97,33 +105,33 @@ class Change:
         assert self._anatomy is not None
         with preserved():
             seed_everything(self._seed + REMEDY_SEED)
-            self.remedy.apply(setup, self._anatomy)
+            try:
+                self.remedy.apply(setup, self._anatomy)
+            except NotApplicable:
+                raise
+            except Exception as error:
+                raise NotApplicable(f"it cannot be put into this model: {describe(error)}") from error
 
     def before_backward(self) -> None:
         if self._driver is not None:
             self._driver.pass_ends()
 
 
-def live_setup(strand: Strand, recorded: Recorded | None, cut: Cut | None) -> Setup:
-    """The script's own model and optimizer, as remedies know them."""
-
-    def unknown(model: nn.Module, batch: Any) -> Tensor:
-        raise NotApplicable(f"it needs the data, and {strand.twin.fault or 'no step could be recorded'}")
-
-    parts = {"loss": unknown} if recorded is None else replaying(recorded, cut)
-    return Setup(model=strand.model, make_optimizer=partial(again, strand.optimizer), **parts)
+def _unknown(why: str | None, model: nn.Module, batch: Any) -> Tensor:
+    raise NotApplicable(f"it needs the data, and {why or 'no step could be recorded'}")
 
 
 def again(live: Any, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     """An optimizer like the script's, group by group; what is new is added to the first group."""
+    if isinstance(live, KerasOptimizer):
+        return live.like(parameters, live.param_groups[0]["lr"])
     known = {id(p) for group in live.param_groups for p in group["params"]}
     groups = [dict(group) for group in live.param_groups]
     groups[0]["params"] = [*groups[0]["params"], *(p for p in parameters if id(p) not in known and p.requires_grad)]
     try:
-        made: torch.optim.Optimizer = type(live)(groups, **live.defaults)
+        return remade(live, groups, {})
     except TypeError as error:
         raise NotApplicable(f"another {type(live).__name__} cannot be made: {error}") from error
-    return made
 
 
 def adopt(live: Any, made: torch.optim.Optimizer) -> list[float]:
@@ -131,6 +139,8 @@ def adopt(live: Any, made: torch.optim.Optimizer) -> list[float]:
 
     Learning rates stay the scheduler's: what `made` has is applied as a factor, at each step. Returns the factors.
     """
+    if isinstance(live, KerasOptimizer):
+        return live.adopt(made)
     known = {id(p) for group in live.param_groups for p in group["params"]}
     live.param_groups[0]["params"].extend(
         p for group in made.param_groups for p in group["params"] if id(p) not in known and p.requires_grad

@@ -21,6 +21,7 @@ from ..trace.source import describe
 from .change import Change
 from .extract import Cut, Extracted, Recorded, batch_of, own_loss
 from .keras import KerasOptimizer
+from .remade import remade
 from .strand import Strand
 from .twin import load, same_modes
 
@@ -134,8 +135,7 @@ def _like(live: Any, rate: float | None, parameters: list[nn.Parameter]) -> torc
     settings = {name: group.get(name, default) for name, default in live.defaults.items()}
     if "lr" in settings and rate is not None:
         settings["lr"] = rate
-    made: torch.optim.Optimizer = type(live)(parameters, **settings)
-    return made
+    return remade(live, parameters, settings)
 
 
 def _examined(case: Extracted, held: list[Any], strand: Strand, steps: int) -> tuple[Learning, Ends | None]:

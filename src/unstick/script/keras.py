@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 
+from ..errors import NotApplicable
 from ..trace.source import caller
 
 if TYPE_CHECKING:
@@ -45,6 +46,35 @@ class KerasOptimizer:
         """One of torch's of the same name; Adam, where there is none."""
         made: torch.optim.Optimizer = TWINS.get(type(self).__name__, torch.optim.Adam)(parameters, lr=rate or 1e-3)
         return made
+
+    def kept(self) -> list[Any]:
+        """What it remembers between steps."""
+        return [variable.value.detach().clone() for variable in self.optimizer.variables]
+
+    def restore(self, kept: list[Any]) -> None:
+        """As it was when that was `kept`; what it has begun to remember since then is zero again."""
+        for i, variable in enumerate(self.optimizer.variables):
+            if variable is not self.optimizer._learning_rate:
+                variable.assign(kept[i] if i < len(kept) else torch.zeros_like(variable.value))
+
+    def adopt(self, made: torch.optim.Optimizer) -> list[float]:
+        """Take over the learning rate. Raises NotApplicable for anything else."""
+        if type(made).__name__ != type(self).__name__:
+            raise NotApplicable("an optimizer of Keras cannot be exchanged in a running script")
+        if any(id(p) not in {id(q) for q in self.param_groups[0]["params"]} for p in _parameters(made)):
+            raise NotApplicable("an optimizer of Keras takes no new weights once it has begun")
+        if made._optimizer_step_pre_hooks:
+            raise NotApplicable("the gradients of Keras cannot be reached between the backward pass and the step")
+        factor = float(made.param_groups[0]["lr"]) / self.param_groups[0]["lr"]
+        if factor != 1.0 and callable(getattr(self.optimizer._learning_rate, "get_config", None)):
+            raise NotApplicable("the learning rate follows a schedule of Keras")
+        if factor != 1.0:
+            self.optimizer.learning_rate = factor * self.param_groups[0]["lr"]
+        return [1.0]
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
 class Keras:
