@@ -45,7 +45,7 @@ class Twin:
         self.put: Callable[[Setup], None] | None = None
         self.parts: dict[str, Any] = {"loss": _nothing}
         self._now: Setup | None = None
-        if any(base.__module__.partition(".")[0] == "keras" for base in type(live).__mro__):
+        if any(base.__module__.partition(".")[0] == "keras" for m in live.modules() for base in type(m).__mro__):
             self.fault, self.sound = (
                 "a model of Keras is copied by being saved, which gives its weights new names",
                 False,
