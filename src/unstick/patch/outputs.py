@@ -1,4 +1,4 @@
-"""Another function at the output, or none."""
+"""Another function at the output, or none; outputs in the shape of the targets."""
 
 from __future__ import annotations
 
@@ -38,6 +38,44 @@ def express_output(remedy: Remedy, script: Script) -> Iterator[str]:
     except Cannot as reason:
         lines = [f"return {FUNCTIONS[output.function]}  # out: what comes from the last weights"]
         yield script.missing(remedy, str(reason), lines)
+
+
+def express_match_shape(remedy: Remedy, script: Script) -> Iterator[str]:
+    """The call of the loss with its first argument in the shape of the second. Yields what is missing."""
+    try:
+        with script.sources.together():
+            _match_shape(script)
+    except Cannot as reason:
+        yield script.missing(remedy, str(reason), ["outputs = outputs.reshape(targets.shape)  # before the loss"])
+
+
+def _match_shape(script: Script) -> None:
+    losses = [op for op in script.trace.operations if op.module is None and op.source is not None]
+    if not losses:
+        raise Cannot("the line that compares outputs and targets is not known")
+    file, line = script.sources.place(losses[0].source)
+    calls = [call for call in _of_the_loss(file, line) if len(call.args) == 2 and all(map(_plain, call.args))]
+    if len(calls) != 1:
+        raise Cannot(f"line {line} of {file.name} does not lead to one call of outputs and targets, each by its name")
+    outputs, targets = (file.span(arg.value) for arg in calls[0].args)
+    file.change([Edit(outputs[1], outputs[1], f".reshape({file.text[targets[0] : targets[1]]}.shape)")])
+
+
+def _of_the_loss(file: File, line: int) -> list[cst.Call]:
+    """The calls on the line; where it makes a loss that has a name, the calls of that."""
+    names = {
+        file.code(target.target)
+        for call in file.calls(line)
+        if isinstance(made := file.parent(call), cst.Assign)
+        for target in made.targets
+    }
+    if not names:
+        return file.calls(line)
+    return [node for node in file.nodes if isinstance(node, cst.Call) and file.code(node.func) in names]
+
+
+def _plain(arg: cst.Arg) -> bool:
+    return arg.keyword is None and not arg.star and isinstance(arg.value, cst.Name | cst.Attribute | cst.Call)
 
 
 def _express(output: Output, script: Script) -> None:

@@ -24,7 +24,7 @@ from .diff import root_of, unified
 from .initialisation import express_init
 from .normalisation import express_normalisation
 from .optimizer import express_optimizer
-from .outputs import express_output
+from .outputs import express_match_shape, express_output
 from .script import Script
 from .source import Sources
 
@@ -55,10 +55,6 @@ BY_HAND: Mapping[type[Any], tuple[str, ...]] = {
         "mean, std = targets.mean(0), targets.std(0)  # of the training targets, once",
         "targets = (targets - mean) / std  # and outputs * std + mean wherever they are used",
     ),
-    MatchShape: (
-        "the line that compares outputs and targets is not known",
-        "outputs = outputs.reshape(targets.shape)  # before the loss",
-    ),
 }
 """What is left to the user: why, and the lines that do it."""
 
@@ -73,7 +69,7 @@ EXPRESSIONS: Mapping[type[Any], Express] = {
     Standardize: _by_hand,
     Output: express_output,
     RescaleOutput: _by_hand,
-    MatchShape: _by_hand,
+    MatchShape: express_match_shape,
 }
 """By the family of a remedy."""
 assert all(issubclass(remedy, tuple(EXPRESSIONS)) for remedy in REMEDIES)

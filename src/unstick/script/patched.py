@@ -17,24 +17,36 @@ from ..remedies import parse
 from ..trials.engines import Threads
 from ..trials.explain import explain
 from ..trials.jobs import Job
-from ..trials.report import Patched, TrialReport
+from ..trials.report import Patched, Trial, TrialReport
 from ..trials.run import LOOKS
 from ..trials.verdict import compare
 from .spec import Script
 from .trial import ScriptTrials
 
+MOST = 5  # remedies that are looked at
+
 
 def patched(script: Script, report: TrialReport, *, budget: float | None = None, workers: int | None = None) -> Patched:
     """The recommended remedy as a patch, and what came of running the patched script with the seeds of the trials.
 
-    budget: seconds for these runs. workers: processes. Raises UnstickError where LibCST is not installed, or nothing
-    is recommended.
+    Where it cannot be expressed, or does something else there, another remedy with the same verdict is; where none
+    can, what is returned is about the recommended one. budget: seconds for the runs of each. workers: processes.
+    Raises UnstickError where LibCST is not installed, or nothing is recommended.
     """
-    best = report.best
-    if best is None:
+    first: Patched | None = None
+    for trial in report.ranked[:MOST]:
+        made = _of_trial(trial, script, report, budget, workers)
+        if made.verified:
+            return made
+        first = first or made
+    if first is None:
         raise ScriptError("no change can be recommended, so there is no patch to write")
-    patch = express(parse(best.remedy), report.baseline[0])
-    made = Patched(best.remedy, patch.content, patch.missing)
+    return first
+
+
+def _of_trial(trial: Trial, script: Script, report: TrialReport, budget: float | None, workers: int | None) -> Patched:
+    patch = express(parse(trial.remedy), report.baseline[0])
+    made = Patched(trial.remedy, patch.content, patch.missing)
     if not patch.complete:
         return made
     with tempfile.TemporaryDirectory(prefix="unstick-") as folder:
@@ -43,7 +55,7 @@ def patched(script: Script, report: TrialReport, *, budget: float | None = None,
             verdict, text = _verdict(twin, report, budget, workers or os.cpu_count() or 1)
         except ScriptError as error:
             return replace(made, explanation=f"The patched script {str(error).removeprefix(script.title).strip()}")
-    return replace(made, verdict=verdict, explanation=text, verified=verdict == best.verdict)
+    return replace(made, verdict=verdict, explanation=text, verified=verdict == trial.verdict)
 
 
 def _verdict(twin: Script, report: TrialReport, budget: float | None, workers: int) -> tuple[str | None, str]:

@@ -65,7 +65,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Patched:
-    """The recommended remedy as a change to the user's source.
+    """A remedy as a change to the user's source: the recommended one, or one with the same verdict where that cannot be
+    expressed.
 
     diff: for `git apply`. missing: what it leaves out, each a sentence and the lines that do it. verdict, explanation:
     of the patched source, run as the trials were; None where it was not run, or not to the end. verified: that is the
@@ -129,11 +130,21 @@ class TrialReport(Report):
         What comes within the margin of the lowest loss counts as equal to it; then the remedy that changes fewer
         things wins, then the one given first.
         """
+        able = self._able
+        return _simplest_of_the_lowest(able) if able else None
+
+    @property
+    def ranked(self) -> tuple[Trial, ...]:
+        """Those with the verdict of the best: it first, and then the others by their losses."""
+        able, best = self._able, self.best
+        return tuple(sorted(able, key=lambda trial: (trial is not best, _reach(trial))))
+
+    @property
+    def _able(self) -> list[Trial]:
         for verdict in ("fixes", "helps"):
-            able = [trial for trial in self.trials if trial.verdict == verdict and trial.compared]
-            if able:
-                return _simplest_of_the_lowest(able)
-        return None
+            if able := [trial for trial in self.trials if trial.verdict == verdict and trial.compared]:
+                return able
+        return []
 
     @property
     def recommended(self) -> str | None:
@@ -158,12 +169,16 @@ class TrialReport(Report):
 
 
 def _simplest_of_the_lowest(able: list[Trial]) -> Trial:
-    # A remedy can end training that diverges: it has no difference in loss to rank by, and goes before the others.
-    reach = [(float("-inf") if trial.difference is None else trial.difference) for trial in able]
+    reach = [_reach(trial) for trial in able]
     margins = [trial.compared.margin for trial in able if trial.compared]
     lowest = min(reach)
     equal = [trial for trial, value in zip(able, reach, strict=True) if value <= lowest + max(margins)]
     return min(equal, key=lambda trial: trial.parts)
+
+
+def _reach(trial: Trial) -> float:
+    """A remedy can end training that diverges: it has no difference in loss to rank by, and goes before the others."""
+    return float("-inf") if trial.difference is None else trial.difference
 
 
 def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:

@@ -49,14 +49,17 @@ def conclusion(document: Mapping[str, Any], pen: Pen) -> Blocks:
     yield from (pen.text(note, "yellow") for note in document.get("notes", ()))
     yield pen.text(recommendation(document), "bold")
     if document.get("patch"):
-        yield from _patch(document["patch"], pen)
+        yield from _patch(document["patch"], document["recommended"], pen)
     yield pen.text(f"{document['seconds']:.1f} s", "dim")
 
 
-def _patch(patch: Mapping[str, Any], pen: Pen) -> Blocks:
+def _patch(patch: Mapping[str, Any], recommended: str, pen: Pen) -> Blocks:
     """What became of the patch: where it is, or why there is none, and what does it by hand."""
     if patch["file"] is not None:
-        yield pen.text(f"Written to {patch['file']}; the patched script was run, with the same verdict. Apply it with:")
+        which = "" if patch["remedy"] == recommended else f" for {patch['remedy']}, which the source has a place for"
+        yield pen.text(
+            f"Written to {patch['file']}{which}; the patched script was run, with the same verdict. Apply it with:"
+        )
         yield pen.indented(pen.text(f"git apply {patch['file']}"))
         return
     if patch["missing"]:
