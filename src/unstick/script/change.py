@@ -92,7 +92,8 @@ class Change:
         with preserved():
             self.put(setup)
             made = setup.make_optimizer(list(strand.model.parameters()))
-        if _hooks_of(strand.model) != hooks and not any(step.call == "" for r in recorded[:1] for step in r.program.steps):
+        whole = any(step.call == "" for r in recorded[:1] for step in r.program.steps)
+        if _hooks_of(strand.model) != hooks and not whole:
             raise NotApplicable("it changes what goes into the model or comes out of it, and parts of it are run apart")
         strand.factors = adopt(strand.optimizer, made)
         self.changes = tuple(setup.changes)

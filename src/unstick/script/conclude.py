@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -92,8 +93,12 @@ def extracted(strand: Strand, target: str) -> tuple[Extracted, list[Any]]:
     if not twin.sound or twin.initial is None or not strand.tapes:
         why = twin.fault or "its loss did not come of calls that could be recorded"
         raise Unknown(f"whether it learns was told from its losses alone: {why}")
-    last = strand.tapes[-1]
-    alike = [r for r in strand.tapes if r.program.signature == last.program.signature]
+    signatures = [r.program.signature for r in strand.tapes]
+    usual, many = Counter(signatures).most_common(1)[0]
+    if many == 1 < len(signatures):
+        raise Unknown("whether it learns was told from its losses alone: no two of its steps compute the same")
+    alike = [r for r, signature in zip(strand.tapes, signatures, strict=True) if signature == usual]
+    last = alike[-1]
     cut = Cut.of(last.program, last.leaves)
     batches = [batch_of(r, cut) for r in alike]
     held = [b for r, b in zip(alike, batches, strict=True) if r.step >= strand.wanted]

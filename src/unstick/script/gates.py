@@ -21,10 +21,13 @@ from ..state import random_state
 def push_below(mode: TorchFunctionMode) -> None:
     """Enter `mode` below all that are active: whatever the script leaves next is then its own, not ours.
 
-    Not to be called from within a mode's `__torch_function__`, where torch has taken modes off the stack itself.
+    Only that of `set_default_device` has to stay at the very bottom. Not to be called from within a mode's
+    `__torch_function__`, where torch has taken modes off the stack itself.
     """
-    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
-    for each in (mode, *reversed(above)):
+    there = [_pop_mode() for _ in range(_len_torch_function_stack())][::-1]
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    bottom = int(bool(there) and there[0] is default)
+    for each in (*there[:bottom], mode, *there[bottom:]):
         _push_mode(each)
 
 
@@ -43,8 +46,8 @@ def remove(mode: TorchFunctionMode) -> None:
 @contextmanager
 def without_modes() -> Iterator[None]:
     """What is computed inside is seen by nobody's modes; only those that say where tensors are made stay on."""
-    all_ = [_pop_mode() for _ in range(_len_torch_function_stack())][::-1]
-    kept = [mode for mode in all_ if isinstance(mode, DeviceContext)]
+    there = [_pop_mode() for _ in range(_len_torch_function_stack())][::-1]
+    kept = [mode for mode in there if isinstance(mode, DeviceContext)]
     for mode in kept:
         _push_mode(mode)
     try:
@@ -53,7 +56,7 @@ def without_modes() -> Iterator[None]:
     finally:
         for _ in kept:
             _pop_mode()
-        for mode in all_:
+        for mode in there:
             _push_mode(mode)
 
 

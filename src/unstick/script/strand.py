@@ -215,9 +215,7 @@ class Strand:
             for p, (before, version) in zip(self.own, self._before, strict=True)
         )
 
-    def _remember_unattached(
-        self, number: int, loss: Tensor, start: Tensor, scale: float, line: str | None
-    ) -> None:
+    def _remember_unattached(self, number: int, loss: Tensor, start: Tensor, scale: float, line: str | None) -> None:
         """A loss that reaches nothing may be another optimizer's; if no other comes before the step, it was meant."""
         if not self.passed:
             self.loss_line = line or self.loss_line
@@ -239,7 +237,7 @@ class Strand:
         program, leaves = found
         if self._first_batch is None:
             self._note_origin(leaves)
-        kept = tuple(leaf.detach().clone() for leaf in leaves)
+        kept = tuple(leaf.detach().clone().requires_grad_(leaf.requires_grad) for leaf in leaves)
         return Recorded(self.count, program, kept, loss.item(), self.calls.draws)
 
     def _note_origin(self, leaves: Sequence[Tensor]) -> None:

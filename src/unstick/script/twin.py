@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NotApplicable
-from ..learning import buffers_kept
 from ..setup import Setup
 from ..state import preserved, random_state, set_random_state
 from ..trace.source import describe
@@ -60,24 +59,23 @@ class Twin:
             self.sound = False
 
     def check(self, recorded: Recorded, gradients: bool) -> None:
-        """Whether what was recorded of a first step leads to the same loss again, and to gradients for the same
-        parameters, as far as those that are there are this step's."""
-        assert self.initial is not None
+        """Whether what was recorded of a step that is about to be made leads to the same loss again, and to gradients
+        for the same parameters, as far as those that are there are this step's."""
         self.sound = False
         try:
-            with put_aside(self.live), drawing(recorded.draws), buffers_kept(self.initial):
-                loss = recorded.program.loss_of(self.initial, recorded.leaves)
+            copied = self.fresh().model
+            if recorded.step:
+                load(copied, snapshot(self.live))
+            with put_aside(self.live), drawing(recorded.draws):
+                loss = recorded.program.loss_of(copied, recorded.leaves)
                 if loss.requires_grad:
                     loss.backward()
-                found = _with_gradient(self.initial)
+                found = _with_gradient(copied)
                 strayed = _with_gradient(self.live)
             again = loss.item()
         except Exception as error:
             self.fault = f"a training step could not be computed again on a copy ({describe(error)})"
             return
-        finally:
-            for p in self.initial.parameters():
-                p.grad = None
         if not (math.isclose(again, recorded.loss, rel_tol=SAME, abs_tol=1e-6) or math.isnan(recorded.loss)):
             self.fault = f"a training step computed again on a copy gave {again:.6g}, not {recorded.loss:.6g}"
         elif strayed:
@@ -119,8 +117,8 @@ def without_functions(model: nn.Module) -> nn.Module:
     """The same copy without hooks that are plain functions: these are no copies, and what they do besides (to fill a
     list, say) is the script's. Hooks that are objects, such as those of `spectral_norm`, are copied, and stay."""
     for module in model.modules():
-        for hooks in (vars(module).get(name) for name in HOOKS):
-            for key in [key for key, hook in (hooks or {}).items() if isinstance(hook, FunctionType)]:
+        for hooks in (vars(module).get(name) or {} for name in HOOKS):
+            for key in [key for key, hook in hooks.items() if isinstance(hook, FunctionType)]:
                 del hooks[key]
     return model
 

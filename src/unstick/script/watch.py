@@ -163,10 +163,8 @@ class Watcher:
         if self.busy or not torch.is_grad_enabled() or os.getpid() != self._pid:
             return
         held = {id(p) for optimizer in self._unbound for p in _parameters(optimizer)}
-        if any(id(p) in held for p in module.parameters()):
-            self._quietly(self._bind, module)
-            if not self.done:
-                self._set_gates()
+        if any(id(p) in held for p in module.parameters()) and self._quietly(self._bind, module):
+            self._set_gates()
 
     def _bind(self, running: nn.Module | None) -> None:
         fresh, self._unbound = self._unbound, []
@@ -237,8 +235,8 @@ class Watcher:
             self.change.before_backward()
         try:
             several = len(self.strands) > 1
-            self._quietly(self._before_backward, several)
-            start = _objective(tensors, *args, **kwargs) if self.strands else None
+            well = self._quietly(self._before_backward, several)
+            start = _objective(tensors, *args, **kwargs) if well and self.strands else None
             original(tensors, *args, **kwargs)
             if start is not None:
                 self._quietly(self._after_backward, start)
@@ -258,11 +256,9 @@ class Watcher:
             in_step = self._stepping is strand.optimizer
             strand.after_backward(self.backwards, loss, start, scale, caller(), in_step)
 
-    def _quietly(self, look: Callable[..., None], *args: Any) -> None:
+    def _quietly(self, look: Callable[..., None], *args: Any) -> bool:
         """Whatever goes wrong when something is looked at must not go wrong in the script: then there is an end to
-        looking."""
-        if self.done:
-            return
+        looking, and this is False."""
         try:
             with without_modes():
                 look(*args)
@@ -272,6 +268,8 @@ class Watcher:
             for strand in self.strands:
                 strand.notes.append(f"steps from {strand.count} on: they could not be watched ({describe(error)})")
             self.finish()
+            return False
+        return True
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -293,10 +291,10 @@ class Watcher:
             return
         self.busy = True
         try:
-            self._quietly(self._stepped, strand)
+            well = self._quietly(self._stepped, strand)
         finally:
             self.busy = False
-        if self.done:
+        if not well:
             return
         if strand.available is None and (samples := strand.samples) in self._loaders:
             strand.available = self._loaders[samples]

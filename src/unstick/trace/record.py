@@ -136,9 +136,10 @@ class Recorder(TorchFunctionMode):
 
     def _cut_off(self, module: nn.Module, output: Any, line: str | None) -> None:
         """What a module has made without gradients, be it out of our sight."""
-        own = tuple(name for p in module.parameters() if p.requires_grad and (name := self._names.get(id(p))))
-        if own:
-            self._cut.update({id(t): Cut(t, line, own) for t in tensors_in((output,), {}) if not t.requires_grad})
+        with torch._C.DisableTorchFunction():  # this is no call of the program's
+            own = tuple(name for p in module.parameters() if p.requires_grad and (name := self._names.get(id(p))))
+            if own:
+                self._cut.update({id(t): Cut(t, line, own) for t in tensors_in((output,), {}) if not t.requires_grad})
 
     # What follows runs once for each torch function call, between operations of the network that fill the cache with
     # other things, so it is written for speed: facts that depend on a name alone are looked up, inputs walked once.
