@@ -818,7 +818,7 @@ def own_dispatch_mode() -> Trained:
 def own_hooks() -> Trained:
     model, seen = mlp(nn.Tanh()), []
     model[1].register_forward_hook(lambda m, args, out: out * 0.9)
-    model[0].register_full_backward_hook(lambda m, inward, outward: seen.append(float(outward[0].norm())))
+    model[2].register_full_backward_hook(lambda m, inward, outward: seen.append(float(outward[0].norm())))
     model[2].weight.register_hook(lambda g: g * 0.5)
     trained = fit(model)
     return Trained(trained.models, trained.optimizers, trained.losses, seen)

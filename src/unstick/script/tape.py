@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import _global_forward_hooks_with_kwargs, register_module_forward_hook
 from torch.overrides import TorchFunctionMode
 
 from ..batches import map_tensors, tensors
@@ -167,7 +167,9 @@ class Tape(TorchFunctionMode):
 
     def listen(self, stack: ExitStack) -> None:
         """Hear of modules that have run until `stack` ends. After `Calls.listen`."""
-        stack.callback(register_module_forward_hook(self._ran, with_kwargs=True).remove)
+        handle = register_module_forward_hook(self._ran, with_kwargs=True)
+        stack.callback(_global_forward_hooks_with_kwargs.pop, handle.id, None)  # which `remove` leaves there
+        stack.callback(handle.remove)
 
     def _ran(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         # The hook that counts has run before this one: at depth 0 this module was the outermost.

@@ -195,6 +195,8 @@ class Watcher:
             self.calls.draws = draws  # the pass has begun
             if running is not None and self.strands[-1].tracing:
                 self.strands[-1].recorder.enter(running)
+            if self._stepping is optimizer:  # a closure has brought us here
+                self.strands[-1].before_step(closure=True)
 
     def _set_gates(self) -> None:
         """Tapes above recorders, whichever are needed now, below all modes of the script's own."""
