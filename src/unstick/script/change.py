@@ -84,10 +84,11 @@ class Change:
         cut = Cut.of(recorded[0].program, recorded[0].leaves) if recorded else None
         batches = tuple(batch_of(r, cut) for r in recorded) or (None,)
         self._anatomy = Anatomy(strand.traces[0], batches)
-        strand.twin.put = self.put
+        parts = replaying(recorded[0], cut) if recorded else {"loss": partial(_unknown, strand.twin)}
+        strand.twin.put, strand.twin.parts = self.put, parts
         if strand.twin.initial is not None:  # what cannot be put into a copy is not put into the script's own
             self._try_on_copy(strand.twin, recorded)
-        setup = live_setup(strand, recorded[0] if recorded else None, cut)
+        setup = Setup(strand.model, make_optimizer=partial(again, strand.optimizer), **parts)
         hooks = _hooks_of(strand.model)
         with preserved():
             self.put(setup)
@@ -131,14 +132,8 @@ class Change:
             self._driver.close()
 
 
-def live_setup(strand: Strand, recorded: Recorded | None, cut: Cut | None) -> Setup:
-    """The script's own model and optimizer, as remedies know them."""
-
-    def unknown(model: nn.Module, batch: Any) -> Tensor:
-        raise NotApplicable(f"it needs the data, and {strand.twin.fault or 'no step could be recorded'}")
-
-    parts = {"loss": unknown} if recorded is None else replaying(recorded, cut)
-    return Setup(model=strand.model, make_optimizer=partial(again, strand.optimizer), **parts)
+def _unknown(twin: Twin, model: nn.Module, batch: Any) -> NoReturn:
+    raise NotApplicable(f"it needs the data, and {twin.fault or 'no step could be recorded'}")
 
 
 def _hooks_of(model: nn.Module) -> int:

@@ -35,7 +35,7 @@ class Twin:
 
     initial: None where the model cannot be copied. sound: a recorded step, computed again on the copy, gives the
     script's own loss; None before that was tried. fault: why there is no copy, or why it is of no use. put: puts a
-    remedy into a fresh setup.
+    remedy into a fresh setup, whose loss, or the two halves of it, are `parts`.
     """
 
     def __init__(self, live: nn.Module) -> None:
@@ -44,6 +44,7 @@ class Twin:
         self.sound: bool | None = None
         self.fault: str | None = None
         self.put: Callable[[Setup], None] | None = None
+        self.parts: dict[str, Any] = {"loss": _nothing}
         self._now: Setup | None = None
         if any(base.__module__.partition(".")[0] == "keras" for base in type(live).__mro__):
             self.fault, self.sound = (
@@ -104,7 +105,7 @@ class Twin:
             with torch.no_grad():
                 model = copy.deepcopy(self.initial)
             assert model is not None
-            setup = Setup(model, loss=_nothing, make_optimizer=_nothing)
+            setup = Setup(model, make_optimizer=_nothing, **self.parts)
             if self.put is not None:
                 self.put(setup)
         return setup
