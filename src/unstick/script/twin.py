@@ -65,8 +65,8 @@ class Twin:
         self.sound = False
         try:
             copied = self.fresh().model
-            if recorded.step:
-                load(copied, snapshot(self.live))
+            # At the first step the buffers are as they were before it, unlike those of the script's model.
+            load(copied, snapshot(self.live) if recorded.step else dict(self.live.named_parameters()))
             with put_aside(self.live), drawing(recorded.draws):
                 loss = recorded.program.loss_of(copied, recorded.leaves)
                 if loss.requires_grad:
