@@ -136,7 +136,8 @@ class Loop:
     optimizer step, the median. uncleared: the first traced step that began with the gradients of the step before it
     still there, at the last as at all others that were looked at; None where they were cleared. training: whether the
     model was in training mode at each traced step. resting: modules that behave differently in training (dropout,
-    batch normalisation) and were in evaluation mode at every traced step, as (path, class, line that made it). rates:
+    batch normalisation) and were in evaluation mode in all of the last half of the steps, or more, as (path, class,
+    line that made it). rates:
     the largest learning rate of each step. repeated: the model was given the very same numbers at every traced step.
     samples, available: in a batch, and in the loader or the tensor that it came from, as far as that is known.
     attached: the loss depends on some parameter of the model, at one traced step at least.

@@ -56,7 +56,7 @@ class GradientsNotCleared(Rule):
 
 
 class EvalMode(Rule):
-    """The network is trained in evaluation mode.
+    """The network is trained in evaluation mode, from the start, or since a validation that has left it there.
 
     Dropout that rests is no obstacle to learning. A batch normalisation that rests uses its running averages, and these
     are only updated in training mode: where they are still those that it was made with, 0 and 1, it normalises nothing.
@@ -82,8 +82,8 @@ class EvalMode(Rule):
             yield self._keeps_from_learning(loop, severity, tried.numbers["final_loss"])
         elif severity is not None and idle:
             yield self._normalises_nothing(loop, severity, idle)
-        elif loop.training and not any(loop.training):
-            yield self._note(loop)
+        elif loop.training and not loop.training[-1]:
+            yield self._note(loop, _since(seen, loop))
 
     def _keeps_from_learning(self, loop: Loop, severity: Severity, loss: float | int | None) -> Finding:
         path, name, _ = loop.resting[0]
@@ -122,20 +122,29 @@ class EvalMode(Rule):
             reading=self.reading,
         )
 
-    def _note(self, loop: Loop) -> Finding:
+    def _note(self, loop: Loop, since: int) -> Finding:
         path, name, _ = loop.resting[0]
         more = f" and {len(loop.resting) - 1} more" if len(loop.resting) > 1 else ""
+        when, advice = "The network is trained", "before training"
+        if since:
+            when, advice = f"At step {since} and later the network is trained", "after each validation"
         return Finding(
             self.id,
             Severity.INFO,
-            f"The network is trained in evaluation mode, in which {path or 'the model'} ({name}){more} behave as in "
-            f"use, not as in training. Where that is not meant, call model.train() before training.",
+            f"{when} in evaluation mode, in which {path or 'the model'} ({name}){more} behave as in use, not as in "
+            f"training. Where that is not meant, call model.train() {advice}.",
             module=path,
             source=_line(loop),
             evidence={"resting": [path for path, _, _ in loop.resting]},
-            since=0,
+            since=since,
             reading=self.reading,
         )
+
+
+def _since(seen: Observation, loop: Loop) -> int:
+    """The traced step from which on the model as a whole is in evaluation mode."""
+    awake = [trace.step for trace, training in zip(seen.traces, loop.training, strict=False) if training]
+    return next(trace.step for trace in seen.traces if trace.step > max(awake, default=-1))
 
 
 def _line(loop: Loop) -> str | None:

@@ -83,7 +83,7 @@ class NoGradient(Rule):
             f"No gradient comes to {many or first.name} although the forward pass uses and the optimizer holds "
             f"{'them' if many else 'it'}: {why} {_place(behind)}.",
             module=first.name.rpartition(".")[0] or None,
-            source=own.source if own else None,
+            source=(behind.cut if behind else None) or (own.source if own else None),
             evidence={
                 "parameters": [p.name for p in without],
                 "gradient": first.gradient,

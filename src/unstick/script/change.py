@@ -5,32 +5,32 @@ The unchanged network has its first step taken back, too, so that all trials of 
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import disable_saved_tensors_hooks
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import CheckpointFunction
 
 from ..errors import NotApplicable
-from ..observe import ANATOMY_BATCHES, EVALUATION_SAMPLES, REMEDY_SEED, settings
+from ..observe import ANATOMY_BATCHES, EVALUATION_SAMPLES, REMEDY_SEED
 from ..remedies.base import Remedy
 from ..remedies.rewire import RECOMPUTED
 from ..setup import Anatomy, Setup
 from ..state import preserved, seed_everything
 from ..trace.source import describe
-from .extract import Cut, batch_of, replaying
+from .extract import Cut, Recorded, batch_of, replaying
 from .keras import KerasOptimizer
-from .remade import remade
 from .roots import unwrapped
 from .strand import Strand
-from .twin import State, load, snapshot
+from .twin import State, Twin, drawing, load, snapshot
 
 
 class Change:
@@ -80,24 +80,40 @@ class Change:
     def _apply(self, strand: Strand) -> None:
         if not strand.traces:
             raise NotApplicable("no step of the unchanged network could be traced")
-        recorded = list(strand.tapes) if strand.twin.sound else []
+        taped = list(strand.tapes) if strand.twin.sound else []
+        recorded = [r for r in taped if r.program.signature == taped[0].program.signature]
         cut = Cut.of(recorded[0].program, recorded[0].leaves) if recorded else None
         batches = tuple(batch_of(r, cut) for r in recorded) or (None,)
         self._anatomy = Anatomy(strand.traces[0], batches)
-        parts = replaying(recorded[0], cut) if recorded else {"loss": partial(_unknown, strand.twin.fault)}
+        parts = replaying(recorded[0], cut) if recorded else {"loss": partial(_unknown, strand.twin)}
+        strand.twin.put, strand.twin.parts = self.put, parts
         if strand.twin.initial is not None:  # what cannot be put into a copy is not put into the script's own
-            strand.twin.put, strand.twin.parts = self.put, parts
-            strand.twin.fresh()
-        setup = Setup(model=strand.model, make_optimizer=partial(again, strand.optimizer), **parts)
+            self._try_on_copy(strand.twin, recorded)
+        setup = Setup(strand.model, make_optimizer=partial(again, strand.optimizer), **parts)
+        hooks = _hooks_of(strand.model)
         with preserved():
             self.put(setup)
             made = setup.make_optimizer(list(strand.model.parameters()))
+        whole = any(step.call == "" for r in recorded[:1] for step in r.program.steps)
+        if _hooks_of(strand.model) != hooks and not whole:
+            raise NotApplicable("it changes what goes into the model or comes out of it, and parts of it are run apart")
         strand.factors = adopt(strand.optimizer, made)
-        strand.settings = replace(settings(made), source=strand.source)
         self.changes = tuple(setup.changes)
         if setup.contexts:
             self.held = [Held(context) for context in setup.contexts]
             self._driver = Driver(strand.model, self.held)
+
+    def _try_on_copy(self, twin: Twin, recorded: Sequence[Recorded]) -> None:
+        """Raises NotApplicable where the changed network cannot be run."""
+        copied = twin.fresh()
+        for step in recorded[:1]:
+            try:
+                with drawing(step.draws), copied.active():
+                    step.program.loss_of(copied.model, step.leaves)
+            except NotApplicable:
+                raise
+            except Exception as error:
+                raise NotApplicable(f"with this change it cannot be run: {describe(error)}") from error
 
     def put(self, setup: Setup) -> None:
         """The remedy, in the same way each time."""
@@ -116,28 +132,57 @@ class Change:
         if self._driver is not None:
             self._driver.pass_ends()
 
+    def close(self) -> None:
+        """Nothing is changed any more."""
+        if self._driver is not None:
+            self._driver.close()
 
-def _unknown(why: str | None, model: nn.Module, batch: Any) -> Tensor:
-    raise NotApplicable(f"it needs the data, and {why or 'no step could be recorded'}")
+
+def _unknown(twin: Twin, model: nn.Module, batch: Any) -> NoReturn:
+    raise NotApplicable(f"it needs the data, and {twin.fault or 'no step could be recorded'}")
+
+
+def _hooks_of(model: nn.Module) -> int:
+    return len(model._forward_pre_hooks) + len(model._forward_hooks)
 
 
 def again(live: Any, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimizer like the script's, group by group; what is new is added to the first group."""
+    """An optimizer like the script's, group by group, with the rates that its schedule starts from; what is new is
+    added to the first group."""
     if isinstance(live, KerasOptimizer):
         return live.like(parameters, live.param_groups[0]["lr"])
     known = {id(p) for group in live.param_groups for p in group["params"]}
     groups = [dict(group) for group in live.param_groups]
     groups[0]["params"] = [*groups[0]["params"], *(p for p in parameters if id(p) not in known and p.requires_grad)]
+    for group in groups:
+        if (rate := _own_rate(group)) is not None:
+            group["lr"] = rate
+    return like(live, groups, live.defaults)
+
+
+def like(live: Any, parameters: Any, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+    """Another optimizer of the same class. settings: of which it gets what its constructor takes. Raises
+    NotApplicable."""
+    wanted = inspect.signature(type(live)).parameters
+    given = {name: value for name, value in settings.items() if name in wanted}
     try:
-        return remade(live, groups, {})
-    except TypeError as error:
+        made: torch.optim.Optimizer = type(live)(parameters, **given)
+    except (TypeError, ValueError) as error:
         raise NotApplicable(f"another {type(live).__name__} cannot be made: {error}") from error
+    return made
+
+
+def _own_rate(group: Mapping[str, Any]) -> Any:
+    """The learning rate that a group was given, whatever its schedule has made of it by now: of one that rises and
+    falls, the peak."""
+    return group.get("max_lr", group.get("initial_lr", group.get("lr")))
 
 
 def adopt(live: Any, made: torch.optim.Optimizer) -> list[float]:
     """Make the script's optimizer one like `made`, in place, since the script and its scheduler hold on to it.
 
     Learning rates stay the scheduler's: what `made` has is applied as a factor, at each step. Returns the factors.
+    Raises NotApplicable where a rate is zero, so that there is no factor.
     """
     if isinstance(live, KerasOptimizer):
         return live.adopt(made)
@@ -149,14 +194,49 @@ def adopt(live: Any, made: torch.optim.Optimizer) -> list[float]:
     others = made.param_groups if same else [made.param_groups[0]] * len(live.param_groups)
     factors = []
     for group, other in zip(live.param_groups, others, strict=True):
-        factors.append(float(other["lr"]) / float(group["lr"]) if "lr" in other and group.get("lr") else 1.0)
+        factors.append(_factor(group, other))
         group.update({k: v for k, v in other.items() if k not in ("params", "lr", "initial_lr")})
     if type(made) is not type(live):
         _become(live, made)
-    live._optimizer_step_pre_hooks.update(made._optimizer_step_pre_hooks)
+    if isinstance(live, torch.optim.LBFGS):
+        live._numel_cache = None  # how many numbers there are to be optimised
+    for p, state in made.state.items():  # some make it in the beginning
+        live.state.setdefault(p, state)
+    if made._optimizer_step_pre_hooks:
+        live.register_step_pre_hook(partial(_with_gradients, tuple(made._optimizer_step_pre_hooks.values())))
     if any(factor != 1.0 for factor in factors):
         _scaled_steps(live, factors)
     return factors
+
+
+def _factor(group: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    if "lr" not in other or "lr" not in group:
+        return 1.0
+    mine, wanted = float(_own_rate(group)), float(other["lr"])
+    if mine == wanted:
+        return 1.0
+    if mine == 0.0:
+        raise NotApplicable("its learning rate is zero, and no multiple of that is another")
+    return wanted / mine
+
+
+def _with_gradients(hooks: Sequence[Callable[..., Any]], live: Any, args: Any, kwargs: Any) -> Any:
+    """Call these hooks where the gradients are there: before the step, or whenever its closure has computed them."""
+    closure = args[1] if len(args) > 1 else kwargs.get("closure")
+    if closure is None:
+        for hook in hooks:
+            hook(live, args, kwargs)
+        return None
+
+    def closed() -> Any:
+        loss = closure()
+        for hook in hooks:
+            hook(live, args, kwargs)
+        return loss
+
+    if len(args) > 1:
+        return (args[0], closed, *args[2:]), kwargs
+    return args, {**kwargs, "closure": closed}
 
 
 def _become(live: Any, made: torch.optim.Optimizer) -> None:
@@ -226,10 +306,26 @@ class Driver:
         self._training = False
         self._parts = {id(m) for m in model.modules()}
         self._stack = ExitStack()
-        # See `Rewire.__enter__`: with checkpointing, gradients would be those of another network.
-        self._stack.enter_context(disable_saved_tensors_hooks(RECOMPUTED))
+        # See `Rewire.__enter__`: with checkpointing, gradients would be those of another network. These are the ways
+        # into both of its kinds, wherever the script has got it from.
+        self._refuse(saved_tensors_hooks, "__enter__")
+        self._refuse(CheckpointFunction, "forward")
+        self._stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code would pass by what is held
         self._stack.callback(register_module_forward_pre_hook(self._enter).remove)
         self._stack.callback(register_module_forward_hook(self._leave, always_call=True).remove)
+
+    def _refuse(self, owner: Any, name: str) -> None:
+        original = vars(owner)[name]
+
+        def refuse(*_: Any, **__: Any) -> NoReturn:
+            raise NotApplicable(RECOMPUTED)
+
+        setattr(owner, name, staticmethod(refuse) if isinstance(original, staticmethod) else refuse)
+        self._stack.callback(setattr, owner, name, original)
+
+    def close(self) -> None:
+        self._shut()
+        self._stack.close()
 
     def _enter(self, module: nn.Module, _: Any) -> None:
         self._depth += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,10 +19,10 @@ from ..learning import CONFIDENCE, Examiner
 from ..observation import SMALLEST_EFFECT, Ends, Learning, Observation
 from ..state import preserved
 from ..trace.source import describe
-from .change import Change
-from .extract import Cut, Extracted, Recorded, batch_of, own_loss
+from .change import Change, like
+from .extract import Cut, Extracted, Recorded, batch_of, own_loss, replaying
+from .gates import unseen
 from .keras import KerasOptimizer
-from .remade import remade
 from .strand import Strand
 from .twin import load, same_modes
 
@@ -36,17 +37,16 @@ def conclude(
     rival: bool = False,
     change: Change | None = None,
     deadline: float | None = None,
-    uncovered: Sequence[str] = (),
 ) -> Observation:
     """What was seen of one optimizer's steps. Only copies are evaluated; the global state stays as it is.
 
     rival: another optimizer works against this one, so that its loss says nothing. change: of a trial. deadline: for
     experiments, by `time.perf_counter`; None: make none.
     """
-    losses = strand.numbers()
+    losses = strand.numbers()[: strand.wanted]
     steps = min(strand.wanted, strand.count)
-    notes = list(uncovered)
-    with preserved(), warnings.catch_warnings():
+    notes = list(strand.notes)
+    with unseen(), preserved(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the script has been warned already
         learning, ends, case = None, None, None
         try:
@@ -56,18 +56,18 @@ def conclude(
             notes.append(str(error))
         except Exception as error:  # a copy that cannot be run, each in its own way
             notes.append(f"whether it learns was told from its losses alone: {describe(error)}")
-        learning = learning or by_losses(losses[:steps])
+        learning = learning or by_losses(losses)
         if rival and all(map(math.isfinite, losses)):
             notes.append("whether it learns: two optimizers work against each other, so neither loss has to fall")
             learning = replace(learning, learns=None)
-        traces = strand.traces
-        traces[-1] = replace(traces[-1], uncovered=(*traces[-1].uncovered, *notes))
+        *traces, last = strand.traces
+        traces.append(replace(last, uncovered=(*last.uncovered, *notes)))
         seen = Observation(
             target=target,
             remedy=str(change.remedy) if change and change.remedy else None,
             seed=0,
             requested=strand.wanted,
-            losses=tuple(losses[: strand.wanted]),
+            losses=tuple(losses),
             traces=tuple(traces),
             learning=learning,
             metric=None,
@@ -78,7 +78,7 @@ def conclude(
             optimizer=replace(strand.settings, rate=_largest(strand)),
             loop=strand.loop(),
         )
-        if case is not None and deadline is not None and strand.attached and not rival:
+        if case is not None and deadline is not None and strand.attached and learning.learns is not None:
             seen = examined(case, seen, device=None, deadline=deadline, progress=None)
     return seen
 
@@ -93,8 +93,12 @@ def extracted(strand: Strand, target: str) -> tuple[Extracted, list[Any]]:
     if not twin.sound or twin.initial is None or not strand.tapes:
         why = twin.fault or "its loss did not come of calls that could be recorded"
         raise Unknown(f"whether it learns was told from its losses alone: {why}")
-    last = strand.tapes[-1]
-    alike = [r for r in strand.tapes if r.program.signature == last.program.signature]
+    signatures = [r.program.signature for r in strand.tapes]
+    usual, many = Counter(signatures).most_common(1)[0]
+    if many == 1 < len(signatures):
+        raise Unknown("whether it learns was told from its losses alone: no two of its steps compute the same")
+    alike = [r for r, signature in zip(strand.tapes, signatures, strict=True) if signature == usual]
+    last = alike[-1]
     cut = Cut.of(last.program, last.leaves)
     batches = [batch_of(r, cut) for r in alike]
     held = [b for r, b in zip(alike, batches, strict=True) if r.step >= strand.wanted]
@@ -104,8 +108,6 @@ def extracted(strand: Strand, target: str) -> tuple[Extracted, list[Any]]:
 
 
 def _case(strand: Strand, target: str, last: Recorded, cut: Cut | None, batches: list[Any]) -> Extracted:
-    from .extract import replaying
-
     initial = strand.twin.initial
     assert initial is not None
     return Extracted(
@@ -135,7 +137,7 @@ def _like(live: Any, rate: float | None, parameters: list[nn.Parameter]) -> torc
     settings = {name: group.get(name, default) for name, default in live.defaults.items()}
     if "lr" in settings and rate is not None:
         settings["lr"] = rate
-    return remade(live, parameters, settings)
+    return like(live, parameters, settings)
 
 
 def _examined(case: Extracted, held: list[Any], strand: Strand, steps: int) -> tuple[Learning, Ends | None]:

@@ -34,8 +34,9 @@ class Recorded:
 class Cut:
     """Where a program falls apart into the model and the loss, `loss(outputs, target)`.
 
-    step: the first of the loss. outputs: what the model hands over. target: the leaf that only the loss reads.
-    fixed: other leaves that the loss reads (class weights, a mask of one size for all), as they were in one step.
+    step: the first of the loss. outputs: what the model hands over. target: the leaf that only the loss reads, and that
+    has as many samples as the inputs, where there are several such leaves: the others (class weights, say) are as they
+    were in one step. inputs: the leaves that the model reads.
     """
 
     step: int
@@ -57,11 +58,15 @@ class Cut:
         if any(isinstance(s, Own) for s in read):  # a penalty on the weights
             return None
         inputs = _leaves(program, 0, after)
-        targets = [i for i in _leaves(program, after, None) if leaves[i].dim()]
-        target = next((i for i in targets if i not in inputs), targets[0] if targets else None)
-        if target is None or len([i for i in targets if i not in inputs]) > 1:
-            return None
-        return cls(after, tuple(handed), target, inputs)
+        read_later = [i for i in _leaves(program, after, None) if leaves[i].dim()]
+        targets = [i for i in read_later if i not in inputs]
+        if len(targets) > 1:
+            samples = {len(leaves[i]) for i in inputs if leaves[i].dim()}
+            targets = [i for i in targets if len(leaves[i]) in samples]
+            if len(targets) != 1:
+                return None
+        target = next(iter(targets or read_later), None)
+        return None if target is None else cls(after, tuple(handed), target, inputs)
 
 
 def _leaves(program: Program, start: int, stop: int | None) -> tuple[int, ...]:
@@ -137,6 +142,6 @@ def _names(program: Program) -> dict[int, str]:
             place = len(tensors(args))
             for key, value in kwargs.items():
                 for source in step.sources[place : (place := place + len(tensors(value)))]:
-                    if isinstance(source, Leaf):
+                    if isinstance(source, Leaf) and key not in names.values():
                         names.setdefault(source.place, key)
     return names

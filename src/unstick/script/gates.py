@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 from torch._C import _len_torch_function_stack
+from torch.nn.modules import module as hooks
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode, _pop_mode, _push_mode
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _disable_current_modes
 
 from ..state import random_state
 
@@ -18,10 +21,13 @@ from ..state import random_state
 def push_below(mode: TorchFunctionMode) -> None:
     """Enter `mode` below all that are active: whatever the script leaves next is then its own, not ours.
 
-    Not to be called from within a mode's `__torch_function__`, where torch has taken modes off the stack itself.
+    Only that of `set_default_device` has to stay at the very bottom. Not to be called from within a mode's
+    `__torch_function__`, where torch has taken modes off the stack itself.
     """
-    above = [_pop_mode() for _ in range(_len_torch_function_stack())]
-    for each in (mode, *reversed(above)):
+    there = [_pop_mode() for _ in range(_len_torch_function_stack())][::-1]
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    bottom = int(bool(there) and there[0] is default)
+    for each in (*there[:bottom], mode, *there[bottom:]):
         _push_mode(each)
 
 
@@ -35,6 +41,45 @@ def remove(mode: TorchFunctionMode) -> None:
         above.append(top)
     for each in reversed(above):
         _push_mode(each)
+
+
+@contextmanager
+def without_modes() -> Iterator[None]:
+    """What is computed inside is seen by nobody's modes; only those that say where tensors are made stay on."""
+    there = [_pop_mode() for _ in range(_len_torch_function_stack())][::-1]
+    kept = [mode for mode in there if isinstance(mode, DeviceContext)]
+    for mode in kept:
+        _push_mode(mode)
+    try:
+        with _disable_current_modes():
+            yield
+    finally:
+        for _ in kept:
+            _pop_mode()
+        for mode in there:
+            _push_mode(mode)
+
+
+GLOBAL_HOOKS = (
+    hooks._global_forward_hooks,
+    hooks._global_forward_pre_hooks,
+    hooks._global_backward_hooks,
+    hooks._global_backward_pre_hooks,
+)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """The same, and modules that run inside call none of the hooks that are there for all modules."""
+    saved = [dict(each) for each in GLOBAL_HOOKS]
+    for each in GLOBAL_HOOKS:
+        each.clear()
+    try:
+        with without_modes():
+            yield
+    finally:
+        for each, before in zip(GLOBAL_HOOKS, saved, strict=True):
+            each.update(before)
 
 
 class Calls:

@@ -21,6 +21,7 @@ from ..trace.statistics import StepMeter, fetch, move, rows_alike
 from ..trace.types import Backward, Trace
 from .extract import Recorded
 from .gates import Calls, Gate
+from .roots import Together
 from .tape import Tape
 from .twin import State, Twin, snapshot
 
@@ -50,6 +51,7 @@ class Strand:
     that made the optimizer. alone: there is no other. parameters: those of the model that are this optimizer's matter,
     by name: its own, and those that no optimizer holds. factors: what a remedy multiplies the learning rates by.
     used, touched: the backward passes whose gradients its steps were made of, and all that reached its parameters.
+    notes: what could not be seen.
     """
 
     optimizer: Any
@@ -81,19 +83,18 @@ class Strand:
     factors: list[float] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     touched: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """From the first step on, with the model and the optimizer as they are now."""
-        self.held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        self.parameters = {n: p for n, p in self.model.named_parameters() if id(p) not in self.others - self.held}
+        self._meet_parameters()
         self.count = 0
         seen = (self.losses, self.traces, self.rates, self.tapes, self.passed, self.passes, self.clears, self.training)
         for each in seen:
             each.clear()
-        self.own = [p for p in self.parameters.values() if id(p) in self.held and p.requires_grad]
         self.settings = replace(settings(self.optimizer), source=self.source)
         self.recorder = Recorder(self.model)
         self.tape = Tape(self.model, self.paths, self.calls)
@@ -102,7 +103,10 @@ class Strand:
         self._meter: StepMeter | None = None
         self._stack: ExitStack | None = None
         self._first_batch: list[Tensor] | None = None
-        self._resting: set[str] | None = None
+        self._can_rest = {
+            path: m for path, m in self.model.named_modules() if type(m).__name__.lower().startswith(RESTING)
+        }
+        self._awake = dict.fromkeys(self._can_rest, -1)  # the last step at which each was in training mode
         self._repeated = True
         self._alike = {n for n, p in self.parameters.items() if p.dim() > 1 and rows_alike(p)}
         self._kept_bytes = 0
@@ -111,6 +115,20 @@ class Strand:
         if self.requested is not None:
             self.wanted = self.requested
         self._plan()
+
+    def _meet_parameters(self) -> None:
+        """Those that there are now; some may be added later."""
+        self.held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self.parameters = {n: p for n, p in self.model.named_parameters() if id(p) not in self.others - self.held}
+        self.own = [p for p in self.parameters.values() if id(p) in self.held]
+
+    def make_room(self, held: set[int], fresh: set[int]) -> None:
+        """There are other optimizers from now on, which hold `fresh` among all that are `held`. If they go on with the
+        training of this one's parameters, then what it has done is done."""
+        self.others, self.alone = held - self.held, False
+        self._meet_parameters()
+        if self.count and self.final is None and fresh & self.held:
+            self.final = snapshot(self.model)
 
     # -- when what is watched ----------------------------------------------------------------------------------------
 
@@ -153,6 +171,8 @@ class Strand:
     def before_backward(self, exact: bool) -> None:
         """exact: look at every gradient, rather than at whether there is one at all."""
         self.recorder_gate.open = self.tape_gate.open = False
+        if sum(len(group["params"]) for group in self.optimizer.param_groups) != len(self.held):
+            self._meet_parameters()
         self._cleared = self._clear(exact or self.tracing)
         self._ever_cleared = self._ever_cleared or self._cleared
         self._before = [(p.grad, None if p.grad is None else p.grad._version) for p in self.own]
@@ -164,13 +184,15 @@ class Strand:
         dense = [g.coalesce().values() if g.is_sparse else g for g in there]
         return not any(bool(g.any()) for g in dense)
 
-    def after_backward(self, number: int, loss: Tensor, start: Tensor, line: str | None, in_step: bool) -> None:
+    def after_backward(
+        self, number: int, loss: Tensor, start: Tensor, scale: float, line: str | None, in_step: bool
+    ) -> None:
         """A backward pass that may have been this optimizer's.
 
-        start: where it began: at the loss, or at a multiple of it (mixed precision).
+        start: where it began: at the loss, or at `scale` times the loss (mixed precision).
         """
         if not self._reached():
-            self._remember_unattached(number, loss, start, line)
+            self._remember_unattached(number, loss, start, scale, line)
             return
         self.touched.add(number)
         if self._cleared:
@@ -182,7 +204,7 @@ class Strand:
         first = not self.passed
         self.passed.append(Passed(loss.detach(), number))
         if first:
-            self._look(self.passed[0], loss, start)
+            self._look(self.passed[0], loss, start, scale)
         if in_step and self._meter is None and self.tracing:
             self._meter = StepMeter(list(self.parameters.values()), self.recorder.workspace)
 
@@ -193,19 +215,16 @@ class Strand:
             for p, (before, version) in zip(self.own, self._before, strict=True)
         )
 
-    def _remember_unattached(self, number: int, loss: Tensor, start: Tensor, line: str | None) -> None:
+    def _remember_unattached(self, number: int, loss: Tensor, start: Tensor, scale: float, line: str | None) -> None:
         """A loss that reaches nothing may be another optimizer's; if no other comes before the step, it was meant."""
         if not self.passed:
             self.loss_line = line or self.loss_line
             self._stray = Passed(loss.detach(), number)
-            self._look(self._stray, loss, start)
+            self._look(self._stray, loss, start, scale)
 
-    def _look(self, passed: Passed, loss: Tensor, start: Tensor) -> None:
+    def _look(self, passed: Passed, loss: Tensor, start: Tensor, scale: float) -> None:
         if self.tracing:
-            scale = 1.0 if start is loss else start.item() / loss.item()
-            passed.trace = unscaled(self.recorder.trace(start, self.count), scale)
-            self.training.append(self.model.training)
-            self._note_resting()
+            passed.trace = unscaled(self.recorder.trace(start, self.count, only=not self.alone), scale)
         if self.taping:
             passed.recorded = self._recorded(loss)
             if passed.recorded is not None and self.twin.sound is None:
@@ -218,7 +237,7 @@ class Strand:
         program, leaves = found
         if self._first_batch is None:
             self._note_origin(leaves)
-        kept = tuple(leaf.detach().clone() for leaf in leaves)
+        kept = tuple(leaf.detach().clone().requires_grad_(leaf.requires_grad) for leaf in leaves)
         return Recorded(self.count, program, kept, loss.item(), self.calls.draws)
 
     def _note_origin(self, leaves: Sequence[Tensor]) -> None:
@@ -226,14 +245,6 @@ class Strand:
         whole = [t._base for t in leaves if t._base is not None and t.dim() and t._base.shape[1:] == t.shape[1:]]
         if whole:
             self.available = max(map(len, whole))
-
-    def _note_resting(self) -> None:
-        resting = {
-            path
-            for path, m in self.model.named_modules()
-            if not m.training and type(m).__name__.lower().startswith(RESTING)
-        }
-        self._resting = resting if self._resting is None else self._resting & resting
 
     def listen_again(self, several: bool) -> None:
         """After a backward pass. Where there is one optimizer, what comes after it is no part of this step."""
@@ -246,6 +257,9 @@ class Strand:
         factors = self.factors or [1.0] * len(self.optimizer.param_groups)
         rates = [float(g["lr"]) * f for g, f in zip(self.optimizer.param_groups, factors, strict=False) if "lr" in g]
         self.rates.append(max(rates, default=math.nan))
+        scale = getattr(self.optimizer, "grad_scale", None)  # where the step itself takes mixed precision's factor away
+        self._scale = 1.0 if scale is None else float(scale)
+        self._awake.update({path: self.count for path, m in self._can_rest.items() if m.training})
         if self.tracing and not closure:
             self._meter = StepMeter(list(self.parameters.values()), self.recorder.workspace)
 
@@ -253,7 +267,10 @@ class Strand:
         passed = self.passed or ([self._stray] if self._stray else [])
         self.passes.append(len(passed))
         self.used |= {p.number for p in self.passed}
-        self.losses.append(torch.stack([p.loss.float().reshape(()) for p in passed]).sum() if passed else math.nan)
+        if passed:
+            self.losses.append(torch.stack([p.loss.float().reshape(()) for p in passed]).sum())
+        else:  # the gradients that there are once more
+            self.losses.append(self.losses[-1] if self.losses else math.nan)
         if passed and (trace := passed[0].trace) is not None:
             self._finish(trace, passed[0].recorded)
         if passed and passed[0].recorded is not None:
@@ -274,6 +291,8 @@ class Strand:
         if self._meter is not None:
             (numbers,) = fetch(self._meter.measured())
         moves = {i: move(row) for i, row in numbers.items()}
+        if self._scale != 1.0:
+            moves = {i: m._replace(gradient=m.gradient / self._scale) for i, m in moves.items()}
         matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
         steps = (
             parameter_step(p, name, moves.get(i), name in matrices, id(p) in self.held, name in self._alike)
@@ -285,17 +304,18 @@ class Strand:
         if not self.traces:
             self.extra = max(EVALUATION_BATCHES, math.ceil(EVALUATION_SAMPLES / trace.predictions))
         if self._meter is not None and recorded is not None and doubtful(trace):
-            promised = self._meter.promised()
+            promised = self._meter.promised() / self._scale
             after = self.twin.loss_now(recorded)
             if after is not None:
                 predicted = None if math.isnan(promised) else promised
                 trace = replace(trace, change=after - recorded.loss, predicted=predicted)
         self.traces.append(trace)
+        self.training.append(trains(self.model))
         self.broken = not math.isfinite(trace.loss)
         self._compare_batches(recorded)
 
     def _compare_batches(self, recorded: Recorded | None) -> None:
-        if recorded is None:
+        if recorded is None or not recorded.leaves:
             self._repeated = False
         elif self._first_batch is None:
             self._first_batch = list(recorded.leaves)
@@ -333,8 +353,10 @@ class Strand:
 
     def loop(self) -> Loop:
         modules = dict(self.model.named_modules())
+        steps = min(self.count, self.wanted)
+        resting = [path for path, step in self._awake.items() if 2 * step < steps - 1]
         # Normalisation first: without dropout a network learns all the same.
-        resting = sorted(self._resting or (), key=lambda path: type(modules[path]).__name__)
+        resting.sort(key=lambda path: (type(modules[path]).__name__, path))
         return Loop(
             model=made_at(self.model),
             loss=self.loss_line,
@@ -356,6 +378,11 @@ class Strand:
 
 def _bytes(recorded: Recorded) -> int:
     return sum(leaf.numel() * leaf.element_size() for leaf in recorded.leaves)
+
+
+def trains(model: nn.Module) -> bool:
+    """Whether it is in training mode; of several, whether one is."""
+    return any(m.training for m in model.children()) if isinstance(model, Together) else model.training
 
 
 def unscaled(trace: Trace, scale: float) -> Trace:

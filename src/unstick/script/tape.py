@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.modules.module import _global_forward_hooks_with_kwargs, register_module_forward_hook
 from torch.overrides import TorchFunctionMode
 
 from ..batches import map_tensors, tensors
@@ -67,7 +67,8 @@ class Step:
             assert model is not None
             call = model.get_submodule(call)
         with _cast(self.casting):
-            return call(*args, **kwargs)
+            out = call(*args, **kwargs)
+        return args[0] if call is Tensor.__setitem__ else out
 
 
 def _cast(casting: tuple[str, torch.dtype] | None) -> AbstractContextManager[Any]:
@@ -83,11 +84,24 @@ class Program:
 
     @property
     def signature(self) -> tuple[Any, ...]:
-        """Equal for two programs that differ in numbers only."""
+        """Equal for two programs of which one does what the other does, with other tensors in the place of its own.
+
+        Whole numbers (lengths, sizes) count, and so does which object it is that a call is given; weights of a part of
+        the loss, which are no whole numbers, may differ.
+        """
         return tuple(
-            (s.call if isinstance(s.call, str) else getattr(s.call, "__name__", type(s.call)), s.sources)
+            (
+                s.call if isinstance(s.call, str) else getattr(s.call, "__name__", type(s.call)),
+                s.sources,
+                _fixed(s.arguments),
+            )
             for s in self.steps
         )
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether there are gradients in the loss (a penalty on them), so that it cannot be computed without."""
+        return any(step.call is torch.autograd.grad for step in self.steps)
 
     def run(
         self,
@@ -101,17 +115,34 @@ class Program:
         these steps do without."""
         made = dict(given or {})
         state = {} if model is None else state_of(model)
-        for number, step in enumerate(self.steps[start:stop], start):
-            found = [
-                made[s] if isinstance(s, Made) else leaves[s.place] if isinstance(s, Leaf) else state[s.name]
-                for s in step.sources
-            ]
-            for output, value in enumerate(tensors(step.run(model, found))):
-                made[Made(number, output)] = value
+        with torch.enable_grad() if self.differentiates else nullcontext():
+            for number, step in enumerate(self.steps[start:stop], start):
+                found = [
+                    made[s] if isinstance(s, Made) else leaves[s.place] if isinstance(s, Leaf) else state[s.name]
+                    for s in step.sources
+                ]
+                for output, value in enumerate(tensors(step.run(model, found))):
+                    made[Made(number, output)] = value
         return made
 
     def loss_of(self, model: nn.Module, leaves: Sequence[Tensor]) -> Tensor:
         return self.run(model, leaves)[self.loss]
+
+
+def _fixed(value: Any) -> Any:
+    """What of the arguments of a call is the same whatever the batch, to be compared."""
+    if isinstance(value, Tensor | float):
+        return type(value)
+    if isinstance(value, Mapping):
+        return tuple((key, _fixed(v)) for key, v in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_fixed, value))
+    if isinstance(value, slice):
+        return value.start, value.stop, value.step
+    return value if isinstance(value, _PLAIN) else id(value)
+
+
+_PLAIN = (int, str, bytes, type(None), type(...), torch.dtype, torch.device, torch.memory_format, type)
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:
@@ -136,7 +167,9 @@ class Tape(TorchFunctionMode):
 
     def listen(self, stack: ExitStack) -> None:
         """Hear of modules that have run until `stack` ends. After `Calls.listen`."""
-        stack.callback(register_module_forward_hook(self._ran, with_kwargs=True).remove)
+        handle = register_module_forward_hook(self._ran, with_kwargs=True)
+        stack.callback(_global_forward_hooks_with_kwargs.pop, handle.id, None)  # which `remove` leaves there
+        stack.callback(handle.remove)
 
     def _ran(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         # The hook that counts has run before this one: at depth 0 this module was the outermost.
@@ -159,7 +192,8 @@ class Tape(TorchFunctionMode):
         Whatever goes wrong here must not go wrong in the script: then nothing is recorded.
         """
         try:
-            self._recorded(call, args, kwargs, output, whole)
+            with torch._C.DisableTorchFunction():  # the script's modes are to see its own calls only
+                self._recorded(call, args, kwargs, output, whole)
         except Exception:
             self.reset()
 
@@ -167,7 +201,7 @@ class Tape(TorchFunctionMode):
         given = tensors((args, dict(kwargs)))
         if not (whole or any(id(t) in self._made or id(t) in self._own for t in given)):
             return
-        outputs = tensors((output,))
+        outputs = tensors((args[0] if call is Tensor.__setitem__ else output,))
         if not outputs:
             return
         sources = tuple(self._source(t) for t in given)

@@ -7,6 +7,7 @@ steps that are looked at closely, every call of a torch function. The script's o
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -21,11 +22,12 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.overrides import TorchFunctionMode
 from torch.utils.data import DataLoader
+from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import NotApplicable
-from ..trace.source import caller, constructing
+from ..trace.source import caller, constructing, describe
 from .change import Change
-from .gates import Calls, push_below, remove
+from .gates import Calls, push_below, remove, without_modes
 from .keras import Keras
 from .roots import outermost, paths_of, together
 from .strand import Strand
@@ -52,7 +54,6 @@ class Watcher:
 
     strands: list[Strand] = field(default_factory=list)
     done: bool = False
-    uncovered: list[str] = field(default_factory=list)
     backwards: int = 0
     busy: bool = False
 
@@ -66,7 +67,7 @@ class Watcher:
         self._binding = ExitStack()
         self._counting: ExitStack | None = None
         self._gates: list[TorchFunctionMode] = []
-        self._scaled: dict[int, tuple[Tensor, Tensor]] = {}
+        self._scaled = WeakIdKeyDictionary()  # by mixed precision -> the loss, and what has scaled it
         self._stepping: Any = None
         self._loaders: dict[int | None, int] = {}
         self._hooks = ExitStack()
@@ -95,20 +96,22 @@ class Watcher:
 
     def replace(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
         """Put `around(original, ...)` in the place of a function."""
-        original = getattr(owner, name)
+        original, inherited = getattr(owner, name), name not in vars(owner)
 
         @functools.wraps(original)
         def replaced(*args: Any, **kwargs: Any) -> Any:
             return around(original, *args, **kwargs)
 
         setattr(owner, name, replaced)
-        self._hooks.callback(setattr, owner, name, original)
+        self._hooks.callback(*((delattr, owner, name) if inherited else (setattr, owner, name, original)))
 
     def _close(self) -> None:
         """Everything off, while the script goes on or after it has ended."""
         for strand in self.strands:
             strand.disarm()
-        self._set_gates()
+        self._remove_gates()
+        if self.change is not None:
+            self.change.close()
         self._binding.close()
         self._count(False)
         self._hooks.close()
@@ -149,7 +152,7 @@ class Watcher:
     def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any) -> Any:
         scaled = original(scaler, outputs)
         if isinstance(scaled, Tensor) and scaled is not outputs:
-            self._scaled = {id(scaled): (scaled, outputs)}
+            self._scaled[scaled] = outputs, scaler
         return scaled
 
     # -- the model ---------------------------------------------------------------------------------------------------
@@ -160,21 +163,23 @@ class Watcher:
         if self.busy or not torch.is_grad_enabled() or os.getpid() != self._pid:
             return
         held = {id(p) for optimizer in self._unbound for p in _parameters(optimizer)}
-        if any(id(p) in held for p in module.parameters()):
-            self._bind(module)
+        if any(id(p) in held for p in module.parameters()) and self._quietly(self._bind, module):
+            self._set_gates()
 
     def _bind(self, running: nn.Module | None) -> None:
         fresh, self._unbound = self._unbound, []
         self._binding.close()
         self._binding = ExitStack()
         known = [s.optimizer for s in self.strands] + fresh
+        everywhere = {id(p) for optimizer in known for p in _parameters(optimizer)}
+        for strand in self.strands:
+            strand.make_room(everywhere, {id(p) for optimizer in fresh for p in _parameters(optimizer)})
         roots = outermost(p for optimizer in known for p in _parameters(optimizer))
         if not roots:
             return
         model = together(roots)
         self.twin = Twin(model)
         paths = paths_of(model)
-        everywhere = {id(p) for optimizer in known for p in _parameters(optimizer)}
         for optimizer in fresh:
             own = {id(p) for p in _parameters(optimizer)}
             self.strands.append(
@@ -190,13 +195,13 @@ class Watcher:
             self.calls.draws = draws  # the pass has begun
             if running is not None and self.strands[-1].tracing:
                 self.strands[-1].recorder.enter(running)
-        self._set_gates()
+            if self._stepping is optimizer:  # a closure has brought us here
+                self.strands[-1].before_step(closure=True)
 
     def _set_gates(self) -> None:
         """Tapes above recorders, whichever are needed now, below all modes of the script's own."""
-        for gate in self._gates:
-            remove(gate)
-        wanted = [] if self.done else [s.gates() for s in self.strands]
+        self._remove_gates()
+        wanted = [s.gates() for s in self.strands]
         tapes = [gate for above, _ in wanted for gate in above]
         recorders = [gate for _, below in wanted for gate in below]
         # A tape keeps what the script called, a recorder sees what a remedy made of it.
@@ -204,6 +209,11 @@ class Watcher:
         for gate in self._gates:
             push_below(gate)
         self._count(bool(self._gates or self._unbound))
+
+    def _remove_gates(self) -> None:
+        for gate in self._gates:
+            remove(gate)
+        self._gates = []
 
     def _count(self, wanted: bool) -> None:
         """Keep track of how deep in modules the program is, while it matters."""
@@ -227,20 +237,41 @@ class Watcher:
             self.change.before_backward()
         try:
             several = len(self.strands) > 1
-            for strand in self.strands:
-                strand.before_backward(exact=several)
+            well = self._quietly(self._before_backward, several)
+            start = _objective(tensors, *args, **kwargs) if well and self.strands else None
             original(tensors, *args, **kwargs)
-            start = tensors if isinstance(tensors, Tensor) else tensors[0]
-            _, loss = self._scaled.pop(id(start), (start, start))
-            if loss.numel() == 1:
-                for strand in self.strands:
-                    strand.after_backward(
-                        self.backwards, loss, start, caller(), in_step=self._stepping is strand.optimizer
-                    )
+            if start is not None:
+                self._quietly(self._after_backward, start)
         finally:
             self.busy = False
         for strand in self.strands:
             strand.listen_again(several)
+
+    def _before_backward(self, several: bool) -> None:
+        for strand in self.strands:
+            strand.before_backward(exact=several)
+
+    def _after_backward(self, start: Tensor) -> None:
+        loss, scaler = self._scaled.get(start, (start, None))
+        scale = 1.0 if scaler is None else scaler.get_scale()
+        for strand in self.strands:
+            in_step = self._stepping is strand.optimizer
+            strand.after_backward(self.backwards, loss, start, scale, caller(), in_step)
+
+    def _quietly(self, look: Callable[..., None], *args: Any) -> bool:
+        """Whatever goes wrong when something is looked at must not go wrong in the script: then there is an end to
+        looking, and this is False."""
+        try:
+            with without_modes():
+                look(*args)
+        except NotApplicable:
+            raise
+        except Exception as error:
+            for strand in self.strands:
+                strand.notes.append(f"steps from {strand.count} on: they could not be watched ({describe(error)})")
+            self.finish()
+            return False
+        return True
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -248,8 +279,10 @@ class Watcher:
         if self.done or self.busy or os.getpid() != self._pid:
             return
         self._stepping = optimizer
-        if (strand := self._strand(optimizer)) is not None:
-            strand.before_step(closure=len(args) > 1 or kwargs.get("closure") is not None)
+        if (strand := self._strand(optimizer)) is None:
+            self.meet(optimizer, None)  # a copy of one that was made
+            return
+        self._quietly(strand.before_step, len(args) > 1 or kwargs.get("closure") is not None)
 
     def after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.done or self.busy or os.getpid() != self._pid:
@@ -260,11 +293,11 @@ class Watcher:
             return
         self.busy = True
         try:
-            strand.after_step()
-            if self.change is not None and not self.change.made and self.change.due(strand):
-                self._make(self.change, strand)
+            well = self._quietly(self._stepped, strand)
         finally:
             self.busy = False
+        if not well:
+            return
         if strand.available is None and (samples := strand.samples) in self._loaders:
             strand.available = self._loaders[samples]
         self.on_step(strand.count)
@@ -275,6 +308,11 @@ class Watcher:
         self._count(True)  # before what listens in the strand, which asks how deep it is
         strand.arm()
         self._set_gates()
+
+    def _stepped(self, strand: Strand) -> None:
+        strand.after_step()
+        if self.change is not None and not self.change.made and self.change.due(strand):
+            self._make(self.change, strand)
 
     def _make(self, change: Change, strand: Strand) -> None:
         if len(self.strands) > 1:
@@ -298,6 +336,19 @@ class Watcher:
         """Some scripts catch everything, even the end."""
         if self.done and not self.keep_going and os.getpid() == self._pid:
             raise Enough(0)
+
+
+def _objective(tensors: Any, grad_tensors: Any = None, *_: Any, **__: Any) -> Tensor | None:
+    """What a backward pass goes downhill of, a scalar: nearly always the one tensor that it begins at."""
+    if isinstance(tensors, Tensor) and grad_tensors is None and tensors.numel() == 1:
+        return tensors
+    starts = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    weights = [grad_tensors] if grad_tensors is None or isinstance(grad_tensors, Tensor) else list(grad_tensors)
+    if not all(isinstance(t, Tensor) and t.is_floating_point() for t in starts):  # it may begin at an edge of the graph
+        return None
+    with without_modes(), torch.enable_grad():
+        parts = itertools.zip_longest(starts, weights)
+        return torch.stack([(t if w is None else t * w.detach()).sum() for t, w in parts]).sum()
 
 
 def _parameters(optimizer: Any) -> list[nn.Parameter]:

@@ -38,6 +38,7 @@ class Call:
     site: Site | None
     dtype: str
     severed: bool
+    cut: str | None
 
 
 def norms_of(model: nn.Module) -> frozenset[str]:
@@ -87,6 +88,7 @@ def operations(
             backward=signals.backward(backwards[i]) if i in backwards else None,
             dtype=call.dtype,
             severed=call.severed,
+            cut=call.cut,
         )
         for i, call in enumerate(calls)
     )

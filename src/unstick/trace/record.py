@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,15 @@ from .workspace import Workspace
 CONSTANTS = frozenset(["zeros", "ones", "full", "empty", "arange", "linspace", "logspace", "eye"])
 Place = tuple[str | None, str | None, nn.Module | None]  # path and source of a module, and the module to keep its id
 OUTSIDE: Place = (None, None, None)
+
+
+class Cut(NamedTuple):
+    """A tensor through which no gradient goes back to the `parameters` that made it, as far as these are not known
+    already. line: of the user's source, where that is so since."""
+
+    tensor: Tensor
+    line: str | None
+    parameters: tuple[str, ...] = ()
 
 
 def record(setup: Setup, batch: Any, step: int = 0) -> Trace:
@@ -84,8 +94,9 @@ class Recorder(TorchFunctionMode):
         self._visible: set[Any] = set()  # every node that a call we saw has made
         self._touched: set[str] = set()
         # Tensors that trainable parameters have made, but through which no gradient goes back to them.
-        self._cut: dict[int, Tensor] = {}
-        self._uncovered: dict[str, None] = {}  # as an ordered set
+        self._cut: dict[int, Cut] = {}
+        self._without: tuple[int, str | None] | None = None  # depth and line of the module that began without gradients
+        self._uncovered: dict[tuple[Any, str], None] = {}  # (node of the graph, what is to be said of it), in order
         self._forwards = signals.forward_collector(self.workspace)
         self._flats = signals.flat_collector(self.workspace)
         self._backwards = signals.backward_collector(self.workspace)
@@ -113,10 +124,22 @@ class Recorder(TorchFunctionMode):
         if place is None:
             place = self._places[id(module)] = (self._paths.get(id(module)), of_module(module), module)
         self._running.append(place)
+        if self._without is None and not torch.is_grad_enabled():
+            self._without = len(self._running), caller()
 
-    def _leave(self, *_: Any) -> None:
+    def _leave(self, module: nn.Module, _: Any, output: Any) -> None:
+        if self._without is not None and self._without[0] == len(self._running):
+            self._cut_off(module, output, self._without[1])
+            self._without = None
         if self._running:  # it may have been entered before we listened
             self._running.pop()
+
+    def _cut_off(self, module: nn.Module, output: Any, line: str | None) -> None:
+        """What a module has made without gradients, be it out of our sight."""
+        with torch._C.DisableTorchFunction():  # this is no call of the program's
+            own = tuple(name for p in module.parameters() if p.requires_grad and (name := self._names.get(id(p))))
+            if own:
+                self._cut.update({id(t): Cut(t, line, own) for t in tensors_in((output,), {}) if not t.requires_grad})
 
     # What follows runs once for each torch function call, between operations of the network that fill the cache with
     # other things, so it is written for speed: facts that depend on a name alone are looked up, inputs walked once.
@@ -138,7 +161,7 @@ class Recorder(TorchFunctionMode):
         outputs = (value,) if isinstance(value, Tensor) else () if seen.silent else tuple(tensors_in((value,), {}))
         if outputs:
             node = self._made(seen, outputs, signal, own)
-            severed = signal and self._severs(inputs, outputs)
+            severed = self._severed(inputs, outputs) if signal else None
             if node is not None and not seen.hidden:
                 self._add(seen, inputs, outputs[0], node, parents, own, site, severed)
         return out
@@ -165,7 +188,7 @@ class Recorder(TorchFunctionMode):
                 parents.update(dict.fromkeys(self._behind(node)))
                 if node not in self._visible:
                     what = f"{node.name()}: made by code that torch's function calls do not pass through"
-                    self._uncovered[what] = None
+                    self._uncovered[node, what] = None
         return signal, tuple(parents), first_own
 
     def _made(self, seen: Function, outputs: tuple[Tensor, ...], signal: bool, own: str | None) -> Any:
@@ -188,15 +211,25 @@ class Recorder(TorchFunctionMode):
         if value.is_floating_point():
             return node
         if value.is_complex() and not seen.hidden:
-            self._uncovered[f"{seen.name}: complex numbers are not measured"] = None
+            self._uncovered[node, f"{seen.name}: complex numbers are not measured"] = None
         return None
 
-    def _severs(self, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> bool:
-        """Whether an input is cut off from the parameters that made it; so is an output that carries no gradient."""
-        severed = bool(self._cut) and any(id(t) in self._cut for t in inputs)
-        if severed or any(t.requires_grad for t in inputs):
-            self._cut.update({id(t): t for t in outputs if not t.requires_grad})
+    def _severed(self, inputs: list[Tensor], outputs: tuple[Tensor, ...]) -> Cut | None:
+        """The first input that is cut off from the parameters that made it; an output that carries no gradient is cut
+        off, too, where that input was, or here."""
+        severed = None
+        if self._cut:
+            read = (self._cut.get(id(t)) for t in inputs if not t.requires_grad)
+            if (severed := next(filter(None, read), None)) is not None:
+                self._touched.update(severed.parameters)
+        if severed is not None or any(t.requires_grad for t in inputs):
+            for t in outputs:
+                if not t.requires_grad:
+                    self._cut[id(t)] = Cut(t, *(severed or Cut(t, self._line_of_cut()))[1:])
         return severed
+
+    def _line_of_cut(self) -> str | None:
+        return caller() if self._without is None else self._without[1]
 
     def _add(
         self,
@@ -207,7 +240,7 @@ class Recorder(TorchFunctionMode):
         parents: tuple[int, ...],
         own: str | None,
         site: Site | None,
-        severed: bool,
+        severed: Cut | None,
     ) -> None:
         index, name = len(self._calls), seen.name
         path, source, _ = self._running[-1] if self._running else OUTSIDE
@@ -217,10 +250,13 @@ class Recorder(TorchFunctionMode):
         parameter = self._sites.parameter if own is None and kind == "weights" else own
         source = source or caller()
         dtype = _name_of(value.dtype)
-        self._calls.append(Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed))
+        cut = severed.line if severed else None
+        self._calls.append(
+            Call(path, name, kind, source, shape, units, parents, parameter, site, dtype, severed is not None, cut)
+        )
         self._nodes[node] = index
         if name in OPAQUE:
-            self._uncovered[f"{path or name}: the steps inside {name} are not seen one by one"] = None
+            self._uncovered[node, f"{path or name}: the steps inside {name} are not seen one by one"] = None
         if shape:
             self._measure(index, seen.flat, inputs, value, units)
         node.register_prehook(functools.partial(self._came_back, index, value.output_nr))
@@ -275,18 +311,26 @@ class Recorder(TorchFunctionMode):
 
     # -- numbers -----------------------------------------------------------------------------------------------------
 
-    def trace(self, loss: Tensor, step: int) -> Trace:
-        """Everything that was seen since the `reset`, as numbers. After the backward pass from `loss`."""
+    def trace(self, loss: Tensor, step: int, only: bool = False) -> Trace:
+        """Everything that was seen since the `reset`, as numbers. After the backward pass from `loss`.
+
+        only: of what was seen, only what this loss was made of; there are others, which are not its matter.
+        """
         collectors = (self._forwards, self._flats, self._backwards, self._inputs)
         end = [([0], loss.detach().reshape(1, 1))]
-        ends, forwards, flats, backwards, data = fetch(end, *(c.measured() for c in collectors))
-        found = operations(self._calls, self._norms, forwards, flats, backwards)
+        ends, *seen = fetch(end, *(c.measured() for c in collectors))
         node = loss.grad_fn
         last = (self._nodes[node],) if node in self._nodes else () if node is None else self._behind(node)
-        inputs = [signals.input_signal(self._input_shapes[i], row) for i, row in data.items()]
-        for name, parameter in self._parameters:
-            if parameter.grad is not None and name not in self._touched:
-                self._uncovered[f"{name}: got a gradient through a call that was not seen"] = None
+        calls = self._calls
+        if only:
+            kept = self._leading_to(last)
+            calls = [replace(calls[i], parents=tuple(kept[p] for p in calls[i].parents)) for i in kept]
+            last = tuple(kept[i] for i in last)
+            seen = [{kept[i]: row for i, row in numbers.items() if i in kept} for numbers in seen]
+        forwards, flats, backwards, data = seen
+        found = operations(calls, self._norms, forwards, flats, backwards)
+        shapes = self._input_shapes if not only else {kept[i]: s for i, s in self._input_shapes.items() if i in kept}
+        inputs = [signals.input_signal(shapes[i], row) for i, row in data.items()]
         return Trace(
             step=step,
             loss=ends[0][0],
@@ -294,9 +338,42 @@ class Recorder(TorchFunctionMode):
             path=trunk(found, last),
             inputs=tuple(inputs),
             parameters=(),
-            uncovered=tuple(self._uncovered),
+            uncovered=tuple(self._unseen(node)),
             used=frozenset(self._touched),
         )
+
+    def _leading_to(self, last: tuple[int, ...]) -> dict[int, int]:
+        """The operations behind these, and where each is among them."""
+        found, todo = set(last), list(last)
+        while todo:
+            fresh = set(self._calls[todo.pop()].parents) - found
+            found |= fresh
+            todo += fresh
+        return {index: place for place, index in enumerate(sorted(found))}
+
+    def _unseen(self, end: Any) -> dict[str, None]:
+        """What is to be said of nodes that lead to this one, as an ordered set."""
+        strange = {
+            id(p): f"{name}: got a gradient through a call that was not seen"
+            for name, p in self._parameters
+            if p.grad is not None and name not in self._touched
+        }
+        if not strange and not self._uncovered:
+            return {}
+        behind = _behind_all(end)
+        read = {id(node.variable) for node in behind if hasattr(node, "variable")}
+        said = [what for node, what in self._uncovered if node in behind]
+        return dict.fromkeys([*said, *(what for p, what in strange.items() if p in read)])
+
+
+def _behind_all(end: Any) -> set[Any]:
+    """All nodes of the autograd graph from which something leads to `end`, and that itself."""
+    found, todo = {end} - {None}, [end] if end is not None else []
+    while todo:
+        fresh = {following for following, _ in todo.pop().next_functions if following is not None} - found
+        found |= fresh
+        todo += fresh
+    return found
 
 
 @functools.cache

@@ -70,7 +70,7 @@ class Operation:
     parents: indices of the operations whose outputs it read. parameter: name of the first parameter that it used.
     site: see `Site`; None where no parameter was touched before it. dtype: of the output, "float32". severed: it read
     something that trainable parameters have made, but through which no gradient goes back to them (`detach`, `no_grad`,
-    `argmax`).
+    `argmax`), and cut, where that is known, the line that cut it off.
     """
 
     index: int
@@ -87,6 +87,7 @@ class Operation:
     backward: Backward | None
     dtype: str = "float32"
     severed: bool = False
+    cut: str | None = None
 
     @property
     def label(self) -> str:
