@@ -272,8 +272,8 @@ class Watcher:
         if first.ended or time.perf_counter() > self.deadline:
             self.finish()
             return
-        strand.arm()
         self._set_gates()
+        strand.arm()  # after `Calls.listen`, as a tape needs it
 
     def _make(self, change: Change, strand: Strand) -> None:
         if len(self.strands) > 1:
