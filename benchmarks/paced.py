@@ -1,5 +1,8 @@
-"""A training script that makes one step for each line that it reads, and prints the seconds that the step took:
-python benchmarks/paced.py NETWORK. What benchmarks/scripts.py runs, with unstick and without."""
+"""A training script that makes one step for each line that it reads: python benchmarks/paced.py NETWORK
+
+It prints what the beginning took, and then what each step takes, in seconds of the processor. `benchmarks/scripts.py`
+runs it, watched and as it is.
+"""
 
 from __future__ import annotations
 
@@ -96,15 +99,15 @@ def main() -> None:
     x, y = images(64 * size)
     model = build()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    print("ready", flush=True)
+    print(time.process_time(), flush=True)
     for number, _ in enumerate(sys.stdin):
-        started = time.perf_counter()
+        started = time.process_time()
         chosen = torch.arange(number * size, (number + 1) * size) % len(x)
         optimizer.zero_grad()
         loss = F.cross_entropy(model(x[chosen]), y[chosen])
         loss.backward()
         optimizer.step()
-        print(time.perf_counter() - started, flush=True)
+        print(time.process_time() - started, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,14 @@ few per cent faster or slower; the table has the median of the repetitions, and 
 
 - window: the steps that are watched, in plain steps
 - after: a step after them, when nothing is watched any more, in plain steps
-- whole: a script of 1,000 steps from its start to its end, in the time that it takes by itself
+- whole: a script of 1,000 steps from its start to its end, in what it takes by itself
 - begins, ends: seconds more until the script is at its first step, and from its last one to its end, in which is
   computed whether the network learns; both are in the whole. Experiments, which follow if it does not, are not.
 
-Both processes compute on one thread, and keep the memory that they free: whether glibc gives it back, which makes steps
-slower by a tenth, depends on what else a process has ever freed, and being watched happens to prevent it. Exits with 1
-where a step of 20 ms or more costs more than the limits.
+All are seconds of the processor, since others may be at work on it. Both processes compute on one thread, and keep the
+memory that they free: whether glibc gives it back, which makes steps slower by a tenth, depends on what else a process
+has ever freed, and being watched happens to prevent it. Exits with 1 where a step of 20 ms or more costs more than the
+limits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ import pickle
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -46,7 +46,7 @@ ALIKE = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": f"{1 << 30}", "MALLOC
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of one run: until it was ready for its first step, of each step, and from the last step to the end."""
+    """Seconds of one run: until it was ready for its first step, of each step, and of all that came after."""
 
     begins: float
     steps: Sequence[float]
@@ -96,7 +96,6 @@ class Paced:
     """A process that waits for being told to make a step."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        started = time.perf_counter()
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -104,26 +103,27 @@ class Paced:
             text=True,
             env={**os.environ, **ALIKE},
         )
-        self._answer()
-        self._begins = time.perf_counter() - started
+        self._begins = self._answer()
         self._steps: list[float] = []
 
     def step(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        self._steps.append(float(self._answer()))
+        self._steps.append(self._answer())
 
     def end(self) -> Timed:
-        started = time.perf_counter()
-        self._process.communicate()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        _, status, used = os.wait4(self._process.pid, 0)
+        self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._process.returncode:
             raise RuntimeError(f"it ended with exit status {self._process.returncode}")
-        return Timed(self._begins, self._steps, time.perf_counter() - started)
+        return Timed(self._begins, self._steps, used.ru_utime + used.ru_stime - self._begins - sum(self._steps))
 
-    def _answer(self) -> str:
+    def _answer(self) -> float:
         assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        return float(self._process.stdout.readline())
 
 
 def side_by_side(name: str, folder: str) -> tuple[Timed, Timed]:
