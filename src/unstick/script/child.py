@@ -32,6 +32,7 @@ from .spec import Outcome, Script, Spec
 from .watch import Enough, Watcher
 
 INTERRUPTED = 130
+SELDOM = 0.25  # seconds; whoever waits shows it on a progress bar
 
 
 class Run:
@@ -46,8 +47,9 @@ class Run:
             change=self._change,
             keep_going=spec.keep_going,
             deadline=float("inf") if several else time.perf_counter() + spec.budget,
-            on_step=lambda steps: _write(spec.steps_file, str(steps).encode()),
+            on_step=self._stepped,
         )
+        self._told = 0.0
         self._processes = 0
         self._error: str | None = None
         self._refused: str | None = None
@@ -87,6 +89,12 @@ class Run:
                 yield
         finally:
             os._exit, BaseProcess.start = leave, start  # type: ignore[method-assign]
+
+    def _stepped(self, steps: int) -> None:
+        """Say how far it is: the first step at once, later ones seldom, since to write a file takes up to 2 ms."""
+        if (now := time.perf_counter()) - self._told >= SELDOM or steps == 1:
+            self._told = now
+            _write(self._spec.steps_file, str(steps).encode())
 
     def _script(self) -> int:
         try:

@@ -163,7 +163,8 @@ class Strand:
         if self._stack is not None:
             self._stack.close()
             self._stack = None
-        self.recorder.reset()
+        if self.tracing:
+            self.recorder.reset()
         self.tape.reset()
 
     # -- backward passes ---------------------------------------------------------------------------------------------

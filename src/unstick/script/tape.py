@@ -182,7 +182,7 @@ class Tape(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        if not self._calls.depth:
+        if not self._calls.depth and func not in _GRADIENT:
             self._add(func, args, kwargs or {}, out, whole=False)
         return out
 
@@ -247,6 +247,9 @@ class Tape(TorchFunctionMode):
         )
         return Program(steps, Made(place[end.step], end.output)), [self.leaves[i] for i in read]
 
+
+_GRADIENT = frozenset(getattr(Tensor.grad, name) for name in ("__get__", "__set__"))
+"""Read and written by optimizers, for each parameter, with nothing in it that leads to the loss."""
 
 _HERE = torch.empty(0)
 """Stands for a tensor in the arguments of a step."""

@@ -305,9 +305,8 @@ class Watcher:
         if first.ended or time.perf_counter() > self.deadline:
             self.finish()
             return
-        self._count(True)  # before what listens in the strand, which asks how deep it is
-        strand.arm()
         self._set_gates()
+        strand.arm()  # after `Calls.listen`, as a tape needs it
 
     def _stepped(self, strand: Strand) -> None:
         strand.after_step()
