@@ -65,7 +65,7 @@ class ScriptTrials:
         outcome = ran.outcome
         if outcome is not None and outcome.refused is not None:
             if job.remedy is None:
-                raise ScriptError(f"{self._script.title}: {outcome.refused}")
+                raise ScriptError(f"{self._script.title} cannot be tried: {outcome.refused}")
             return Failure(outcome.refused)
         if job.remedy is not None:
             why = outcome.error if outcome and outcome.error else why_nothing(ran, budget)

@@ -31,6 +31,9 @@ from .roots import outermost, paths_of, together
 from .strand import Strand
 from .twin import Twin
 
+ENDS = 3
+"""So often a script is ended, which may train anew after it has caught the first (another fold), before it is left."""
+
 
 class Enough(SystemExit):
     """All has been seen: ends the script as `sys.exit()` would, so that it closes what it has opened."""
@@ -40,13 +43,15 @@ class Enough(SystemExit):
 class Watcher:
     """Sees a script train. steps: of each optimizer, None for as many as are usual. keep_going: do not end the script.
     change: a remedy to be put in.
-    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. busy: within a
-    backward pass, or with copies, which are not the script's."""
+    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. leave: called
+    where the script goes on however often it is ended, to end it otherwise. busy: within a backward pass, or with
+    copies, which are not the script's. stepped: how many steps there were, of all optimizers."""
 
     steps: int | None = None
     keep_going: bool = False
     deadline: float = float("inf")
     on_step: Callable[[int], None] = lambda _: None
+    leave: Callable[[], None] = lambda: None
 
     change: Change | None = None
 
@@ -54,12 +59,14 @@ class Watcher:
     done: bool = False
     uncovered: list[str] = field(default_factory=list)
     backwards: int = 0
+    stepped: int = 0
     busy: bool = False
 
     def __post_init__(self) -> None:
         self.calls = Calls()
         self.twin: Twin | None = None
         self._pid = os.getpid()
+        self._ends = 0
         self._lines: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
         self._known: WeakSet[Any] = WeakSet()
         self._unbound: list[Any] = []
@@ -256,6 +263,7 @@ class Watcher:
             self._end_again()
             return
         self._stepping = None
+        self.stepped += 1
         if (strand := self._strand(optimizer)) is None:
             return
         self.busy = True
@@ -291,11 +299,16 @@ class Watcher:
         for strand in self.strands:
             strand.settle()
         self._close()
+        if not self.keep_going:
+            self._hooks.callback(register_optimizer_step_post_hook(self.after_step).remove)
         self._end_again()
 
     def _end_again(self) -> None:
         """Some scripts catch everything, even the end."""
         if self.done and not self.keep_going and os.getpid() == self._pid:
+            self._ends += 1
+            if self._ends > ENDS:
+                self.leave()
             raise Enough(0)
 
 
