@@ -123,6 +123,8 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     from ..target import script
 
     found = script(target, click.get_current_context().obj, module)
+    if found is not None:
+        found.check()
     if found is not None and not output.quiet and leads():
         output.note(f"unstick: running {found.title}; what follows is its own output")
     return found

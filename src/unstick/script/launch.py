@@ -22,6 +22,11 @@ from .spec import Outcome, Script, Spec
 POLL = 0.05  # seconds
 GRACE = 5.0  # seconds, in which a script that was asked to end may close what it has open, before it is asked again
 
+ASK = ((os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM), (os.killpg, signal.SIGKILL))
+"""How a process is asked to end, each time more firmly; in the end with all that it has started."""
+INTERRUPT = ((os.killpg, signal.SIGINT), *ASK)
+"""The same for the user who presses Ctrl-C, which a terminal sends to all that runs there."""
+
 BOOT = """import sys
 early = frozenset(sys.modules)
 import signal
@@ -96,7 +101,7 @@ def _finished(spec: Spec, advance: Callable[[int], None] | None, cancelled: Even
 
 
 class _Wait:
-    """Waiting for one process, which is asked to end where that is due, each time more firmly."""
+    """Waiting for one process, which is asked to end where that is due."""
 
     def __init__(
         self,
@@ -108,7 +113,7 @@ class _Wait:
         self._process, self._spec, self._advance = process, spec, advance
         self._cancelled = cancelled
         self._due = float("inf")  # when it is asked to end
-        self._requests = iter((signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
+        self._requests = iter(ASK)
         self._begun = self._concluding = False
         self._late = self._interrupted = False
 
@@ -122,7 +127,7 @@ class _Wait:
                 self._interrupted = True
                 if hopeless:
                     break
-                self._requests = iter((signal.SIGINT, signal.SIGTERM, signal.SIGTERM, signal.SIGKILL))
+                self._requests = iter(INTERRUPT)
                 self._ask()
         _kill(self._process)
         status = self._process.wait()
@@ -147,7 +152,7 @@ class _Wait:
             self._due = now + self._spec.budget
         if not self._concluding and self._spec.concluding_file.exists():
             self._concluding = True
-            self._requests = iter((signal.SIGTERM, signal.SIGKILL))
+            self._requests = iter((ASK[0], ASK[-1]))
             self._due = now + GRACE + (0.0 if self._interrupted else self._spec.experiments)
         # Where there are steps, it looks at the clock itself, after each.
         patience = GRACE if steps and not self._late and not self._interrupted else 0.0
@@ -157,7 +162,9 @@ class _Wait:
             self._ask()
 
     def _ask(self) -> None:
-        self._process.send_signal(next(self._requests, signal.SIGKILL))
+        send, number = next(self._requests, ASK[-1])
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            send(self._process.pid, number)
         self._due = time.perf_counter() + GRACE
 
     def _steps(self) -> int | None:

@@ -48,8 +48,9 @@ def why_nothing(ran: Run, budget: float) -> str:
             "time with --budget."
         )
     if outcome is None:
-        how = f"killed by {_signal(-ran.status)}" if ran.status < 0 else f"over, with exit status {ran.status},"
-        return f"was {how} before anything was seen of its training."
+        how = f"was killed by {_signal(-ran.status)}" if ran.status < 0 else f"ended with exit status {ran.status}"
+        when = f"after {ran.steps} optimizer steps, of which" if ran.steps else "before its first optimizer step:"
+        return f"{how} {when} nothing could be told."
     if outcome.refused is not None:
         return f"cannot be run: {outcome.refused}."
     if outcome.error is not None:

@@ -67,6 +67,7 @@ class Watcher:
         self.twin: Twin | None = None
         self._pid = os.getpid()
         self._ends = 0
+        self._eager = False
         self._lines: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
         self._known: WeakSet[Any] = WeakSet()
         self._unbound: list[Any] = []
@@ -97,6 +98,7 @@ class Watcher:
         self.replace(torch.autograd, "backward", self._backward)
         self.replace(torch.amp.GradScaler, "scale", self._scale)
         self.replace(DataLoader, "__iter__", self._iterated)
+        self.replace(torch, "compile", self._compiled)
         self._hooks.callback(register_optimizer_step_pre_hook(self.before_step).remove)
         self._hooks.callback(register_optimizer_step_post_hook(self.after_step).remove)
 
@@ -152,6 +154,13 @@ class Watcher:
             with suppress(TypeError):  # an iterable data set has no length
                 self._loaders[loader.batch_size] = len(loader.dataset)
         return original(loader)
+
+    def _compiled(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A compiled graph does not show what it computes: until all is seen, what it is made of runs in its place."""
+        if not self.done and not self._eager:
+            self._eager = True
+            self._hooks.enter_context(torch.compiler.set_stance("force_eager"))
+        return original(*args, **kwargs)
 
     def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any) -> Any:
         scaled = original(scaler, outputs)
