@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from unstick.cli import BROKEN, FOUND, INTERRUPTED, OK, WRONG
+from unstick.cli import BROKEN, FOUND, INTERRUPTED, OK, WRONG, main
 
 SOURCE = Path(__file__).parents[2] / "src"
 BROKEN_TEST = 180.0  # seconds, after which a process is taken to hang
@@ -45,7 +45,7 @@ def step():
     opt.step()
 
 
-def steps(n=20):
+def steps(n=150):
     for _ in range(n):
         step()
     print("stepped", flush=True)
@@ -118,10 +118,33 @@ def start(folder: Path, *arguments: str, **how: Any) -> Running:
     return Running(folder, [sys.executable, "-m", "unstick", *arguments], **how)
 
 
-def diagnose(folder: Path, script: str, *arguments: str, **how: Any) -> tuple[int, str, str]:
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def unstick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """The command line in this process, which has torch loaded already; the script's process is another one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        status = main(list(arguments))
+        assert not list(tmp_path.glob("unstick-*"))
+        return status, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def diagnose(tmp_path: Path, unstick: Call) -> Call:
     """`unstick diagnose` of a script with this text."""
-    (folder / "train.py").write_text(script)
-    return start(folder, "diagnose", "train.py", *arguments, **how).end()
+
+    def call(script: str, *arguments: str) -> tuple[int, str, str]:
+        (tmp_path / "train.py").write_text(script)
+        return unstick("diagnose", "train.py", *arguments)
+
+    return call
 
 
 def plain(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -133,7 +156,7 @@ def complaint(err: str) -> str:
     """The last line of standard error, which is the one that unstick has to say."""
     last = err.splitlines()[-1]
     assert last.startswith("unstick: ")
-    assert err.count("unstick: ") == 1 + err.count("unstick: running")
+    assert sum(line.startswith("unstick: ") for line in err.splitlines()) == 1 + err.count("unstick: running")
     return last
 
 
@@ -171,7 +194,8 @@ def hanging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Runn
         folder = tmp_path_factory.mktemp("hanging")
         (folder / "train.py").write_text(text)
         stdin, _ = os.pipe()
-        started[name] = start(folder, "diagnose", "train.py", "--budget=3", stdin=stdin)
+        budget = 10 if "steps()" in text else 3  # the machine may be loaded, so that steps take their time
+        started[name] = start(folder, "diagnose", "train.py", f"--budget={budget}", stdin=stdin)
     yield started
     for each in started.values():
         with contextlib.suppress(ProcessLookupError):
@@ -185,9 +209,7 @@ def interrupt(running: Running, number: signal.Signals, to_group: bool) -> None:
     (os.killpg if to_group else os.kill)(running.process.pid, number)
 
 
-@pytest.mark.parametrize(
-    ("number", "to_group"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)]
-)
+@pytest.mark.parametrize(("number", "to_group"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
 def test_interrupted_before_the_first_step(tmp_path: Path, number: signal.Signals, to_group: bool) -> None:
     (tmp_path / "train.py").write_text("import os\nprint('begun', flush=True)\nos.system('sleep 1000')")
     running = start(tmp_path, "diagnose", "train.py", "--json=out.json")
@@ -224,9 +246,7 @@ for epoch in range(100000):
 )
 
 
-@pytest.mark.parametrize(
-    ("number", "to_group"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)]
-)
+@pytest.mark.parametrize(("number", "to_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_interrupted_after_steps(tmp_path: Path, number: signal.Signals, to_group: bool) -> None:
     (tmp_path / "train.py").write_text(WORKERS)
     running = start(tmp_path, "diagnose", "train.py", "--json=out.json")
@@ -274,7 +294,9 @@ def test_control_c_at_a_terminal(tmp_path: Path, after: str) -> None:
     text = "print('begun', input(), flush=True)\n" + PRELUDE + "time.sleep(1000)\n" * (after == "begun")
     (tmp_path / "train.py").write_text(text + "steps()\nforever()")
     master, slave = pty.openpty()
-    take_terminal = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    take_terminal = (
+        "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+    )
     command = [sys.executable, "-c", take_terminal, sys.executable, "-m", "unstick", "diagnose", "train.py"]
     running = Running(tmp_path, command, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
@@ -354,8 +376,7 @@ NO_STEP = {
     "import os\nos.kill(os.getpid(), 9)": "was killed by SIGKILL before its first optimizer step",
     PRELUDE: "ended with exit status 0 before an optimizer step was seen: it made an optimizer and did not use it",
     PRELUDE + "model(x).sum().backward()": "it called backward() 1 times, and never an optimizer's step()",
-    PRELUDE
-    + "w = torch.ones(3, requires_grad=True)\no = torch.optim.SGD([w], lr=1)\nw.sum().backward()\no.step()": (
+    PRELUDE + "w = torch.ones(3, requires_grad=True)\no = torch.optim.SGD([w], lr=1)\nw.sum().backward()\no.step()": (
         "what it holds belongs to no torch.nn.Module that ran"
     ),
     IN_PROCESSES.replace("{how}", "spawn"): "it started processes, which are not watched; if they do the training, run",
@@ -365,8 +386,8 @@ NO_STEP = {
 
 
 @pytest.mark.parametrize(("text", "message"), NO_STEP.items(), ids=range(len(NO_STEP)))
-def test_a_script_without_a_step(tmp_path: Path, text: str, message: str) -> None:
-    status, out, err = diagnose(tmp_path, text, "--json=out.json")
+def test_a_script_without_a_step(tmp_path: Path, diagnose: Call, text: str, message: str) -> None:
+    status, out, err = diagnose(text, "--json=out.json")
     assert (status, out.replace("stepped\n", "")) == (WRONG, "")
     assert f"unstick: train.py {message}" in complaint(err) or message in complaint(err)
     assert not (tmp_path / "out.json").exists()
@@ -392,19 +413,18 @@ def outer(module, _):
     [
         (RAISING + "outer(0, 0)", "failed before its first optimizer step, with an error of its own (above): ValueErr"),
         ("x = 1\ndef (\n", "SyntaxError: invalid syntax (train.py, line 2)"),
-        ("x = '\0'\n", "SyntaxError: source code string cannot contain null bytes"),
         ("import no_such_module", "No module named 'no_such_module' (train.py:1)"),
     ],
 )
-def test_an_error_is_shown_as_python_shows_it(tmp_path: Path, text: str, message: str) -> None:
-    status, out, err = diagnose(tmp_path, text, "--quiet")
+def test_an_error_is_shown_as_python_shows_it(tmp_path: Path, diagnose: Call, text: str, message: str) -> None:
+    status, out, err = diagnose(text, "--quiet")
     assert (status, out) == (WRONG, "")
     assert message in complaint(err)
     assert err.rpartition("unstick: ")[0] == plain(tmp_path, "train.py").stderr
 
 
-def test_an_error_in_a_call_that_is_watched_has_none_of_our_frames(tmp_path: Path) -> None:
-    status, _, err = diagnose(tmp_path, PRELUDE + "model(torch.zeros(2, 3)).sum().backward()")
+def test_an_error_in_a_call_that_is_watched_has_none_of_our_frames(tmp_path: Path, diagnose: Call) -> None:
+    status, _, err = diagnose(PRELUDE + "model(torch.zeros(2, 3)).sum().backward()")
     assert status == WRONG
     assert "mat1 and mat2 shapes cannot be multiplied" in complaint(err)
     assert str(SOURCE) not in err
@@ -422,13 +442,13 @@ def test_an_error_in_a_call_that_is_watched_has_none_of_our_frames(tmp_path: Pat
         (["-m", "folder.broken"], "-m folder.broken failed before its first optimizer step"),
     ],
 )
-def test_nothing_that_can_be_run(tmp_path: Path, target: list[str], message: str) -> None:
+def test_nothing_that_can_be_run(tmp_path: Path, unstick: Call, target: list[str], message: str) -> None:
     for name in ("folder", "folder.py"):
         (tmp_path / name).mkdir()
     (tmp_path / "folder" / "__init__.py").touch()
     (tmp_path / "folder" / "broken.py").write_text("import no_such_module\n")
     (tmp_path / "notes.txt").write_text("notes")
-    status, out, err = start(tmp_path, "diagnose", *target).end()
+    status, out, err = unstick("diagnose", *target)
     assert (status, out) == (WRONG, "")
     assert message in complaint(err)
 
@@ -442,10 +462,10 @@ def test_nothing_that_can_be_run(tmp_path: Path, target: list[str], message: str
         (["train.py", "--html", "-"], "--html needs the name of a file"),
     ],
 )
-def test_options_that_do_not_go_together(tmp_path: Path, arguments: list[str], message: str) -> None:
+def test_options_that_do_not_go_together(tmp_path: Path, unstick: Call, arguments: list[str], message: str) -> None:
     (tmp_path / "train.py").write_text("print('run')")
     (tmp_path / "case.py").write_text("raise SystemExit")
-    status, out, err = start(tmp_path, "diagnose", *arguments).end()
+    status, out, err = unstick("diagnose", *arguments)
     assert (status, out) == (WRONG, "")
     assert message in complaint(err)
 
@@ -463,11 +483,11 @@ def test_options_that_do_not_go_together(tmp_path: Path, arguments: list[str], m
     ],
 )
 def test_a_script_that_ends_by_itself_keeps_its_status(
-    tmp_path: Path, end: str, status: int, error: str | None
+    tmp_path: Path, diagnose: Call, end: str, status: int, error: str | None
 ) -> None:
-    found, out, err = diagnose(tmp_path, PRELUDE + f"steps()\n{end}", "--json=out.json", "--quiet")
+    found, out, err = diagnose(PRELUDE + f"steps()\n{end}", "--json=out.json", "--quiet")
     report = json.loads((tmp_path / "out.json").read_text())["script"]
-    assert (found, report["exit_status"], report["ended_early"], report["steps"]) == (status, status, False, 20)
+    assert (found, report["exit_status"], report["ended_early"], report["steps"]) == (status, status, False, 150)
     assert "train.py" in out.partition("stepped\n")[2]
     if error is None:
         assert report["error"] is None
@@ -476,15 +496,15 @@ def test_a_script_that_ends_by_itself_keeps_its_status(
     assert err == plain(tmp_path, "train.py").stderr
 
 
-def test_a_script_that_is_killed_after_steps(tmp_path: Path) -> None:
-    status, out, err = diagnose(tmp_path, PRELUDE + "steps()\nos.kill(os.getpid(), signal.SIGSEGV)")
+def test_a_script_that_is_killed_after_steps(tmp_path: Path, diagnose: Call) -> None:
+    status, out, err = diagnose(PRELUDE + "steps()\nos.kill(os.getpid(), signal.SIGSEGV)")
     assert (status, out) == (WRONG, "stepped\n")
-    assert "train.py was killed by SIGSEGV after 20 optimizer steps" in complaint(err)
+    assert "train.py was killed by SIGSEGV after 150 optimizer steps" in complaint(err)
 
 
-def test_a_script_that_catches_its_end_in_every_step(tmp_path: Path) -> None:
+def test_a_script_that_catches_its_end_in_every_step(tmp_path: Path, diagnose: Call) -> None:
     text = PRELUDE + "while True:\n    try: step()\n    except: print('caught', flush=True)\n"
-    status, out, _ = diagnose(tmp_path, text, "--json=out.json", "--steps=20")
+    status, out, _ = diagnose(text, "--json=out.json", "--steps=20")
     assert status in (OK, FOUND)
     assert 0 < out.count("caught") < 10
     assert json.loads((tmp_path / "out.json").read_text())["script"]["ended_early"] is True
@@ -497,7 +517,8 @@ import json, os, queue, sys
 import statistics
 import helper
 facts = {
-    "argv": sys.argv, "file": __file__, "name": __name__, "path": sys.path[0], "cwd": os.getcwd(), "spec": str(__spec__),
+    "argv": sys.argv, "file": __file__, "name": __name__, "path": sys.path[0], "cwd": os.getcwd(),
+    "spec": getattr(__spec__, "name", None),
     "package": __package__, "globals": sorted(globals()), "helper": helper.__file__, "statistics": statistics.__file__,
     "queue": queue.__file__, "builtins": type(__builtins__).__name__, "main": sys.modules["__main__"].__file__,
     "loader": type(__loader__).__name__, "annotations": __annotations__,
@@ -518,7 +539,7 @@ print(json.dumps(facts))
 def test_it_starts_as_under_plain_python(tmp_path: Path, call: list[str]) -> None:
     """Also where files beside it have names of the standard library's, some of which unstick itself has loaded."""
     (tmp_path / "sub").mkdir()
-    text = FACTS if "-m" != call[0] else FACTS.replace("import helper", "from . import helper")
+    text = FACTS if call[0] != "-m" else FACTS.replace("import helper", "from . import helper")
     (tmp_path / "sub" / "train.py").write_text(text)
     (tmp_path / "sub" / "__main__.py").write_text(text)
     for folder in (tmp_path, tmp_path / "sub"):
@@ -604,17 +625,19 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("arguments", [["--seed=3"], ["--seed=3", "--workers=fork"], ["--seed=3", "--workers=spawn"], []])
+@pytest.mark.parametrize("arguments", [["--seed=3"], ["--seed=3", "--workers=spawn"], ["--workers=fork"]])
 def test_it_goes_on_to_its_end_as_if_nobody_watched(tmp_path: Path, arguments: list[str]) -> None:
     """What a script leaves unseeded is seeded with 0, so its plain run is, too."""
     for name in ("plain", "watched"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.py").write_text(KEPT)
         (tmp_path / name / "data.py").write_text(POINTS)
-    seeded = "import sys, runpy, unstick.state as s; s.seed_everything(0); sys.argv[:] = sys.argv[1:]; sys.path[0] = '.'"
+    seeded = (
+        "import sys, runpy, unstick.state as s; s.seed_everything(0); sys.argv[:] = sys.argv[1:]; sys.path[0] = '.'"
+    )
     seeded += "; runpy.run_path('train.py', run_name='__main__')"
     call = ["train.py", "--out=out", *arguments]
-    command = [sys.executable, *(call if arguments else ["-c", seeded, *call])]
+    command = [sys.executable, *(call if "--seed=3" in arguments else ["-c", seeded, *call])]
     expected = Running(tmp_path / "plain", command).end()
     asked = ["diagnose", "train.py", "--keep-going", "--json=../out.json", "--html=../out.html", "--", *call[1:]]
     status, out, _ = start(tmp_path / "watched", *asked).end()
@@ -632,9 +655,9 @@ def test_it_goes_on_to_its_end_as_if_nobody_watched(tmp_path: Path, arguments: l
 # -- what is printed ---------------------------------------------------------------------------------------------------
 
 
-def test_json_alone_goes_to_standard_output(tmp_path: Path) -> None:
+def test_json_alone_goes_to_standard_output(tmp_path: Path, diagnose: Call) -> None:
     text = PRELUDE + "print('a')\nos.write(1, b'b')\nos.system('echo c')\nforever()"
-    status, out, err = diagnose(tmp_path, text, "--json=-", "--quiet", "--steps=20")
+    status, out, err = diagnose(text, "--json=-", "--quiet", "--steps=20")
     assert status in (OK, FOUND)
     assert json.loads(out)["schema"] == "unstick/diagnosis/1"
     assert sorted(err) == sorted("a\nbc\n")
@@ -642,28 +665,23 @@ def test_json_alone_goes_to_standard_output(tmp_path: Path) -> None:
 
 # -- unstick's own faults ----------------------------------------------------------------------------------------------
 
-FAULTS = {
-    "while the script runs": "import unstick.script.strand as m\nm.Strand.after_step = lambda self: {}['lost']",
-    "afterwards": "import unstick.script.child as m\nm.conclude = lambda *_, **__: {}['lost']",
-}
+SPOILT = """
+import unstick.script.strand as spoilt
+exec(compile("def {name}(*_, **__): return {}['lost']", spoilt.__file__, "exec"), vars(spoilt))
+spoilt.Strand.{name} = spoilt.{name}
+"""
 
 
-@pytest.mark.parametrize("when", FAULTS)
-def test_a_fault_of_ours_is_not_the_scripts(tmp_path: Path, when: str) -> None:
-    """A module that Python loads at its start spoils unstick; so in no process but the script's."""
-    (tmp_path / "site").mkdir()
-    spoiled = FAULTS[when].replace("\n", "\n    ")
-    (tmp_path / "site" / "fault.py").write_text(
-        f"def spoil():\n    {spoiled}\n    m.__dict__['conclude' if 'conclude' in {spoiled!r} else 'Strand']\n"
-    )
-    (tmp_path / "src" / "unstick").mkdir(parents=True)
-    text = "import sys; sys.path.append('site'); import fault; fault.spoil()\n" + PRELUDE + "steps()"
-    status, out, err = diagnose(tmp_path, text)
+@pytest.mark.parametrize("name", ["after_step", "loop"])
+def test_a_fault_of_ours_is_not_the_scripts(tmp_path: Path, diagnose: Call, name: str) -> None:
+    """While the script runs, and afterwards. A script that spoils unstick stands in for one that meets a fault."""
+    spoil = SPOILT.replace("{name}", name)
+    status, out, err = diagnose(spoil + PRELUDE + "steps()", *["--debug"] * (name == "loop"))
     assert (status, out.replace("stepped\n", "")) == (BROKEN, "")
-    assert complaint(err).startswith("unstick: a bug in unstick: KeyError: 'lost' (")
-    assert "Traceback" not in err
-    _, _, shown = diagnose(tmp_path, text, "--debug")
-    assert "Traceback" in shown
+    said = complaint(err)
+    assert said.startswith("unstick: a bug in unstick: KeyError: 'lost' (")
+    assert "strand.py:1)" in said
+    assert ("Traceback" in err) is (name == "loop")
 
 
 # -- several processes -------------------------------------------------------------------------------------------------
@@ -678,7 +696,7 @@ dist.init_process_group("gloo")
 rank = dist.get_rank()
 torch.manual_seed(0)
 x = torch.randn(256, 4)
-y = (x[:, :1] * 2 + x[:, 1:2]).tanh()
+y = x[:, :1] * 2 + x[:, 1:2] + 3
 x, y = x[rank::2], y[rank::2]
 model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 1)))
 opt = torch.optim.SGD(model.parameters(), lr=float(sys.argv[1]))
@@ -717,7 +735,7 @@ def test_a_healthy_script_on_several_processes(tmp_path: Path) -> None:
 
 
 def test_a_sick_script_on_several_processes_is_ended_on_all(tmp_path: Path) -> None:
-    status, out, err = torchrun(tmp_path / "run", *WATCHED, "--", "1e-9", "-1")
+    status, _, err = torchrun(tmp_path / "run", *WATCHED, "--", "1e-9", "-1")
     assert status == 1, err
     report = json.loads((tmp_path / "run" / "out.json").read_text())
     assert report["script"]["ended_early"] is True
@@ -752,4 +770,4 @@ def test_a_script_that_hangs_after_steps_is_reported_on(hanging: dict[str, Runni
 def test_a_script_that_hears_nothing_is_killed(hanging: dict[str, Running]) -> None:
     status, out, err = hanging["deaf after steps"].end()
     assert (status, out) == (WRONG, "stepped\n")
-    assert "train.py did not end when its 3 s were over, and had to be killed" in complaint(err)
+    assert "train.py did not end when its 10 s were over, and had to be killed" in complaint(err)

@@ -170,6 +170,7 @@ class Run:
         if self._reported:
             return
         self._running = False
+        self._watcher.close()
         _write(self._spec.concluding_file, b"")
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:

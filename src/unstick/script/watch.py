@@ -89,7 +89,7 @@ class Watcher:
                 self._hook()
                 yield
         finally:
-            self._close()
+            self.close()
 
     def _hook(self) -> None:
         self._hooks.enter_context(constructing(apart=True))
@@ -113,7 +113,7 @@ class Watcher:
         setattr(owner, name, replaced)
         self._hooks.callback(setattr, owner, name, original)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Everything off, while the script goes on or after it has ended."""
         for strand in self.strands:
             strand.disarm()
@@ -307,7 +307,7 @@ class Watcher:
         self.done = True
         for strand in self.strands:
             strand.settle()
-        self._close()
+        self.close()
         if not self.keep_going:
             self._hooks.callback(register_optimizer_step_post_hook(self.after_step).remove)
         self._end_again()
