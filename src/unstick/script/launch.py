@@ -31,12 +31,13 @@ BOOT = """import sys
 early = frozenset(sys.modules)
 import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
-sys.path.append({root!r})
+sys.path.insert(0, {root!r})
+import unstick
+del sys.path[0]
 from unstick.script.child import main
-sys.path.remove({root!r})
 main({file!r}, early)"""
-"""What the process runs. Ctrl-C ends it without a word until the script begins, and it finds this package wherever
-that is."""
+"""What the process runs. Ctrl-C ends it without a word until the script begins; the package is the one that runs here,
+wherever that is."""
 
 
 @dataclass(frozen=True)
