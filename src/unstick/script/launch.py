@@ -43,12 +43,12 @@ wherever that is."""
 @dataclass(frozen=True)
 class Run:
     """What became of a run. outcome: None where the process wrote none. status: of the process, negative for a signal.
-    steps: how many optimizer steps it had told of. late: it was ended since its time was up. interrupted: by the user.
-    printed: by a trial."""
+    steps: how many optimizer steps it had told of; None where the script did not begin. late: it was ended since its
+    time was up. interrupted: by the user. printed: by a trial."""
 
     outcome: Outcome | None
     status: int
-    steps: int
+    steps: int | None
     late: bool
     interrupted: bool
     printed: str
@@ -77,7 +77,10 @@ def run(
     script.check()
     with tempfile.TemporaryDirectory(prefix="unstick-", ignore_cleanup_errors=True) as folder:
         spec = Spec(script, steps, seed, budget, experiments, keep_going, folder, trial, remedy)
-        ran = _finished(spec, advance, cancelled or Event())
+        cancelled = cancelled or Event()
+        ran = _finished(spec, advance, cancelled)
+    if ran.steps is None and not ran.interrupted and not cancelled.is_set():
+        raise Broken(f"the process for {script.title} ended with status {ran.status} before that began", ran.printed)
     if ran.outcome is not None and ran.outcome.bug is not None:
         raise Broken(ran.outcome.bug.summary, ran.outcome.bug.traceback)
     return ran
@@ -133,7 +136,7 @@ class _Wait:
         _kill(self._process)
         status = self._process.wait()
         printed = self._spec.printed_file.read_text(errors="replace") if self._spec.trial else ""
-        return Run(self._outcome(), status, self._steps() or 0, self._late, self._interrupted, printed)
+        return Run(self._outcome(), status, self._steps(), self._late, self._interrupted, printed)
 
     def _wait(self) -> None:
         while not self._cancelled.is_set():
