@@ -477,7 +477,6 @@ def test_options_that_do_not_go_together(tmp_path: Path, unstick: Call, argument
     ("end", "status", "error"),
     [
         ("sys.exit(3)", 3, None),
-        ("sys.exit('no more')", 1, None),
         ("os._exit(4)", 4, None),
         ("1 / 0", 1, "ZeroDivisionError: division by zero"),
     ],
@@ -530,8 +529,7 @@ print(json.dumps(facts))
 @pytest.mark.parametrize(
     "call",
     [
-        ["sub/train.py", "--", "--steps", "3", "--json", "x", "--", "-m"],
-        ["./sub/../sub/train.py"],
+        ["./sub/../sub/train.py", "--", "--steps", "3", "--json", "x", "--", "-m"],
         ["-m", "sub.train", "--", "--keep-going"],
         ["-m", "sub"],
     ],
@@ -625,7 +623,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("arguments", [["--seed=3"], ["--seed=3", "--workers=spawn"], ["--workers=fork"]])
+@pytest.mark.parametrize("arguments", [["--seed=3", "--workers=spawn"], ["--workers=fork"]])
 def test_it_goes_on_to_its_end_as_if_nobody_watched(tmp_path: Path, arguments: list[str]) -> None:
     """What a script leaves unseeded is seeded with 0, so its plain run is, too."""
     for name in ("plain", "watched"):
