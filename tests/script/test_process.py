@@ -345,6 +345,7 @@ def test_killed_outright_it_leaves_no_training_behind(tmp_path: Path) -> None:
     running.process.kill()
     running.process.wait()
     running.until(lambda: not running.others())
+    shutil.rmtree(running.temporary)
 
 
 # -- no step -----------------------------------------------------------------------------------------------------------
