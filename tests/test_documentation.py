@@ -43,8 +43,9 @@ def commands() -> list[str]:
 
 @pytest.mark.parametrize("line", commands())
 def test_commands_parse(line: str) -> None:
-    """Click accepts the options and arguments of each command that is shown; remedies among them exist."""
-    _, name, *arguments = shlex.split(line)
+    """Click accepts the options and arguments of each command that is shown; remedies among them exist. What follows
+    -- is for a script."""
+    _, name, *arguments = shlex.split(line.partition(" -- ")[0])
     command = cli.commands[name]
     context = command.make_context(name, list(arguments))
     for remedy in context.params.get("remedies", ()):

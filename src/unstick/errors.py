@@ -42,3 +42,11 @@ class ScriptError(UnstickError):
     def __init__(self, message: str, printed: str = "") -> None:
         super().__init__(message)
         self.printed = printed
+
+
+class Broken(Exception):
+    """A fault of this package's own, in a script's process: in one line. traceback: as Python prints it."""
+
+    def __init__(self, message: str, traceback: str) -> None:
+        super().__init__(message)
+        self.traceback = traceback

@@ -54,9 +54,10 @@ def cli(context: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command and returns its exit status. What follows -- belongs to the user's script."""
+    """Runs one command and returns its exit status. Of those that run a script, what follows -- is the script's."""
     given = sys.argv[1:] if arguments is None else arguments
-    end = given.index("--") if "--" in given else len(given)
+    takes = given[:1] in ([diagnose.name], [try_.name])
+    end = given.index("--") if takes and "--" in given else len(given)
     return run(cli, given[:end], tuple(given[end + 1 :]))
 
 
@@ -110,11 +111,10 @@ def diagnose(output: Output, target: str, module: bool, keep_going: bool, **opti
         if script is None and keep_going:
             raise click.UsageError("--keep-going is for scripts", click.get_current_context())
         report = look(script or load(target), keep_going=keep_going, **working)
-    if not leads():
-        return OK
-    status = output.show(report)
     own = report.outcome.status if report.outcome else OK
-    return status or own or (OK if report.healthy else FOUND)
+    if not leads():
+        return own
+    return output.show(report) or own or (OK if report.healthy else FOUND)
 
 
 def _script(output: Output, target: str, module: bool) -> Script | None:
@@ -123,6 +123,8 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     from ..target import script
 
     found = script(target, click.get_current_context().obj, module)
+    if found is not None:
+        found.check()
     if found is not None and not output.quiet and leads():
         output.note(f"unstick: running {found.title}; what follows is its own output")
     return found

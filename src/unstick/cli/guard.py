@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from ..errors import CaseError, ScriptError, UnstickError
+from ..errors import Broken, CaseError, ScriptError, UnstickError
 from .options import options
 from .output import Output
 
@@ -72,18 +72,24 @@ def run(group: click.Group, arguments: list[str], rest: tuple[str, ...]) -> int:
 
 @contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM, which `timeout` and cluster schedulers send, acts like Ctrl-C: workers end, what is known stays.
+    """SIGTERM, which `timeout` and cluster schedulers send, acts like Ctrl-C: workers end, what is known stays. So does
+    SIGHUP, which comes when the terminal is closed, unless it is ignored (nohup).
 
     Only the main thread may set this; elsewhere nothing happens.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (getattr(signal, name) for name in names)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _guard(work: Callable[[], int], target: str | None, debug: bool) -> int:
@@ -96,14 +102,14 @@ def _guard(work: Callable[[], int], target: str | None, debug: bool) -> int:
         raise
     except (Exception, SystemExit) as error:
         if debug:
-            traceback.print_exc()
+            click.echo(error.traceback if isinstance(error, Broken) else traceback.format_exc(), err=True, nl=False)
         if isinstance(error, CaseError) and target:
             return _wrong(f"{target}: {error}")
         if isinstance(error, ScriptError):
             click.echo(error.printed, err=True, nl=False)
         if isinstance(error, UnstickError):
             return _wrong(str(error))
-        return _failed(error, target) or _broken(error)
+        return (None if isinstance(error, Broken) else _failed(error, target)) or _broken(error)
 
 
 def _wrong(message: str) -> int:
@@ -132,8 +138,9 @@ def _failed(error: BaseException, target: str | None) -> int | None:
 
 def _broken(error: BaseException) -> int:
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{frame.filename}:{frame.lineno}"
-    _say(f"a bug in unstick: {type(error).__name__}: {error} ({where}). Please report it; --debug shows the traceback.")
+    here = f"{type(error).__name__}: {error} ({frame.filename}:{frame.lineno})"
+    what = str(error) if isinstance(error, Broken) else here
+    _say(f"a bug in unstick: {what}. Please report it; --debug shows the traceback.")
     return BROKEN
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from ..errors import ScriptError
 from .launch import Run, run
-from .spec import Outcome, Script
+from .spec import Outcome, Script, leads
 
 
 def look(
@@ -25,7 +26,7 @@ def look(
         steps=steps,
         seed=seed,
         budget=budget,
-        experiments=budget / 2,
+        experiments=budget / 2 if leads() else 0.0,
         keep_going=keep_going,
         advance=advance,
     )
@@ -39,29 +40,40 @@ def look(
 def why_nothing(ran: Run, budget: float) -> str:
     """Why nothing was seen of a script's training: the end of a sentence that begins with its name."""
     outcome = ran.outcome
+    if ran.late and ran.steps:
+        return f"did not end when its {budget:g} s were over, and had to be killed: nothing is known of its training."
     if ran.late:
         return (
             f"made no optimizer step within {budget:g} s, and was ended; if it needs longer to begin, give it more "
             "time with --budget."
         )
     if outcome is None:
-        how = f"was ended by signal {-ran.status}" if ran.status < 0 else f"ended with exit status {ran.status}"
-        return f"{how} before anything was seen of its training."
+        how = f"was killed by {_signal(-ran.status)}" if ran.status < 0 else f"ended with exit status {ran.status}"
+        when = f"after {ran.steps} optimizer steps, of which" if ran.steps else "before its first optimizer step:"
+        return f"{how} {when} nothing could be told."
+    if outcome.refused is not None:
+        return f"cannot be run: {outcome.refused}."
     if outcome.error is not None:
         return f"failed before its first optimizer step, with an error of its own (above): {outcome.error}"
-    return f"ended with exit status {outcome.status} before an optimizer step was seen: {_what_there_was(outcome)}."
+    return f"ended with exit status {outcome.status} before an optimizer step was seen: {_what_there_was(outcome)}"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
 
 
 def _what_there_was(outcome: Outcome) -> str:
     if outcome.steps:
-        return "its optimizer made steps, but what it holds belongs to no torch.nn.Module that ran"
+        return "its optimizer made steps, but what it holds belongs to no torch.nn.Module that ran."
     if outcome.backwards:
-        return f"it called backward() {outcome.backwards} times, and never an optimizer's step()"
+        return f"it called backward() {outcome.backwards} times, and never an optimizer's step()."
     if outcome.processes:
         return (
             "it started processes, which are not watched; if they do the training, run unstick in each of them, as in "
             "torchrun --nproc-per-node 2 --no-python unstick diagnose train.py"
         )
-    if outcome.optimizers:
-        return "it made an optimizer and did not use it; does it need arguments (after --)?"
-    return "it made no torch.optim optimizer; does it need arguments (after --)?"
+    made = "made an optimizer and did not use it" if outcome.optimizers else "made no torch.optim optimizer"
+    return f"it {made}; does it need arguments (after --)?"

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ScriptError
 from ..observation import Observation
+
+if TYPE_CHECKING:
+    from .failure import Bug
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,13 @@ class Spec:
 
     @property
     def steps_file(self) -> Path:
+        """How many steps there were; it is there once the script has begun."""
         return Path(self.folder, "steps")
+
+    @property
+    def concluding_file(self) -> Path:
+        """It is there once the script has ended, and its process turns to what was seen."""
+        return Path(self.folder, "concluding")
 
     @property
     def printed_file(self) -> Path:
@@ -75,8 +85,9 @@ class Spec:
 @dataclass(frozen=True)
 class Outcome:
     """What came of one run. seen: an observation for each optimizer that made steps. status: the script's exit status.
-    ended: by us, since all was seen. steps, backwards, optimizers, processes: how many there were; the last are those
-    that it started. error: what it raised. refused: why the remedy could not be put in."""
+    ended: by us, since all was seen or the time was up. steps, backwards, optimizers, processes: how many there were;
+    the last are those that it started. error: what it raised. refused: why it could not be run, or not with the remedy.
+    bug: of this package, which has ended it."""
 
     seen: tuple[Observation, ...]
     status: int
@@ -86,4 +97,5 @@ class Outcome:
     optimizers: int
     processes: int
     error: str | None
-    refused: str | None = None
+    refused: str | None
+    bug: Bug | None

@@ -31,8 +31,6 @@ class ScriptTrials:
         if left <= 0.0 or self._cancelled.is_set():
             return OutOfTime()
         ran = self._run(None if job.remedy is None else str(job.remedy), job.seed, job.steps, left)
-        if ran.interrupted:
-            raise KeyboardInterrupt
         seen = _observation(ran)
         if seen is None:
             return self._nothing(job, ran, left)
@@ -47,7 +45,7 @@ class ScriptTrials:
         return seen if again is None else again
 
     def _run(self, remedy: str | None, seed: int, steps: int | None, budget: float, experiments: float = 0.0) -> Run:
-        return run(
+        ran = run(
             self._script,
             steps=steps,
             seed=seed,
@@ -57,6 +55,9 @@ class ScriptTrials:
             remedy=remedy,
             cancelled=self._cancelled,
         )
+        if ran.interrupted:
+            raise KeyboardInterrupt
+        return ran
 
     def _nothing(self, job: Job, ran: Run, budget: float) -> Result:
         """A run of which nothing was seen, or that its own error ended."""
@@ -65,7 +66,7 @@ class ScriptTrials:
         outcome = ran.outcome
         if outcome is not None and outcome.refused is not None:
             if job.remedy is None:
-                raise ScriptError(f"{self._script.title}: {outcome.refused}")
+                raise ScriptError(f"{self._script.title} cannot be tried: {outcome.refused}")
             return Failure(outcome.refused)
         if job.remedy is not None:
             why = outcome.error if outcome and outcome.error else why_nothing(ran, budget)

@@ -33,6 +33,9 @@ from .roots import outermost, paths_of, together
 from .strand import Strand
 from .twin import Twin
 
+ENDS = 3
+"""So often a script is ended, which may train anew after it has caught the first (another fold), before it is left."""
+
 
 class Enough(SystemExit):
     """All has been seen: ends the script as `sys.exit()` would, so that it closes what it has opened."""
@@ -42,25 +45,30 @@ class Enough(SystemExit):
 class Watcher:
     """Sees a script train. steps: of each optimizer, None for as many as are usual. keep_going: do not end the script.
     change: a remedy to be put in.
-    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. busy: within a
-    backward pass, or with copies, which are not the script's."""
+    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. leave: called
+    where the script goes on however often it is ended, to end it otherwise. busy: within a backward pass, or with
+    copies, which are not the script's. stepped: how many steps there were, of all optimizers."""
 
     steps: int | None = None
     keep_going: bool = False
     deadline: float = float("inf")
     on_step: Callable[[int], None] = lambda _: None
+    leave: Callable[[], None] = lambda: None
 
     change: Change | None = None
 
     strands: list[Strand] = field(default_factory=list)
     done: bool = False
     backwards: int = 0
+    stepped: int = 0
     busy: bool = False
 
     def __post_init__(self) -> None:
         self.calls = Calls()
         self.twin: Twin | None = None
         self._pid = os.getpid()
+        self._ends = 0
+        self._eager = False
         self._lines: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()
         self._known: WeakSet[Any] = WeakSet()
         self._unbound: list[Any] = []
@@ -82,7 +90,7 @@ class Watcher:
                 self._hook()
                 yield
         finally:
-            self._close()
+            self.close()
 
     def _hook(self) -> None:
         self._hooks.enter_context(constructing(apart=True))
@@ -91,6 +99,7 @@ class Watcher:
         self.replace(torch.autograd, "backward", self._backward)
         self.replace(torch.amp.GradScaler, "scale", self._scale)
         self.replace(DataLoader, "__iter__", self._iterated)
+        self.replace(torch, "compile", self._compiled)
         self._hooks.callback(register_optimizer_step_pre_hook(self.before_step).remove)
         self._hooks.callback(register_optimizer_step_post_hook(self.after_step).remove)
 
@@ -105,7 +114,7 @@ class Watcher:
         setattr(owner, name, replaced)
         self._hooks.callback(*((delattr, owner, name) if inherited else (setattr, owner, name, original)))
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Everything off, while the script goes on or after it has ended."""
         for strand in self.strands:
             strand.disarm()
@@ -148,6 +157,13 @@ class Watcher:
             with suppress(TypeError):  # an iterable data set has no length
                 self._loaders[loader.batch_size] = len(loader.dataset)
         return original(loader)
+
+    def _compiled(self, original: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A compiled graph does not show what it computes: until all is seen, what it is made of runs in its place."""
+        if not self.done and not self._eager:
+            self._eager = True
+            self._hooks.enter_context(torch.compiler.set_stance("force_eager"))
+        return original(*args, **kwargs)
 
     def _scale(self, original: Callable[..., Any], scaler: Any, outputs: Any) -> Any:
         scaled = original(scaler, outputs)
@@ -289,6 +305,7 @@ class Watcher:
             self._end_again()
             return
         self._stepping = None
+        self.stepped += 1
         if (strand := self._strand(optimizer)) is None:
             return
         self.busy = True
@@ -328,12 +345,17 @@ class Watcher:
         self.done = True
         for strand in self.strands:
             strand.settle()
-        self._close()
+        self.close()
+        if not self.keep_going:
+            self._hooks.callback(register_optimizer_step_post_hook(self.after_step).remove)
         self._end_again()
 
     def _end_again(self) -> None:
         """Some scripts catch everything, even the end."""
         if self.done and not self.keep_going and os.getpid() == self._pid:
+            self._ends += 1
+            if self._ends > ENDS:
+                self.leave()
             raise Enough(0)
 
 

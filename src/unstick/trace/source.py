@@ -35,7 +35,8 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 @functools.cache
-def _is_users(filename: str) -> bool:
+def is_users(filename: str) -> bool:
+    """Whether a file is the user's own, neither this package's nor an installed one's."""
     if filename.startswith("<") and not filename.startswith("<ipython"):
         return False
     if filename.startswith(_PACKAGE):
@@ -46,7 +47,7 @@ def _is_users(filename: str) -> bool:
 @functools.cache
 def _calls_users(filename: str) -> bool:
     """Whether this is the part of the package that calls the user's code, rather than the part that listens to it."""
-    return filename.startswith(_PACKAGE) and not filename.startswith(_LISTENING) and not _is_users(filename)
+    return filename.startswith(_PACKAGE) and not filename.startswith(_LISTENING) and not is_users(filename)
 
 
 @functools.cache
@@ -69,7 +70,7 @@ def caller() -> str | None:
         filename = frame.f_code.co_filename
         if _calls_users(filename):
             return None
-        if _is_users(filename):
+        if is_users(filename):
             return f"{_short(filename)}:{frame.f_lineno}"
         frame = frame.f_back
     return None
@@ -117,7 +118,7 @@ def of_traceback(traceback: Any) -> str | None:
     found = None
     while traceback is not None:
         filename = traceback.tb_frame.f_code.co_filename
-        if _is_users(filename):
+        if is_users(filename):
             found = f"{_short(filename)}:{traceback.tb_lineno}"
         traceback = traceback.tb_next
     return found
