@@ -15,7 +15,7 @@ from torch.nn import functional as F
 import cases
 from script import loops
 from script.loops import Trained, entropy, fit, mlp, run
-from script.test_watch import in_objects
+from script.test_watch import in_objects, line_of, without_gradients
 from unstick.observation import Observation
 from unstick.observe import observe
 from unstick.rules import find
@@ -192,8 +192,29 @@ def test_by_losses() -> None:
 
 
 def test_findings_point_at_the_line_of_a_cut() -> None:
-    from script.test_watch import line_of, without_gradients
-
     (seen,) = concluded(without_gradients, 5)
     finding = next(f for f in find(seen) if f.rule == "no-gradient")
     assert (finding.source or "").endswith(f"test_watch.py:{line_of(without_gradients, 'body(x)')}")
+
+
+def one_detach_too_many() -> Trained:
+    generator, critic = mlp(nn.Tanh(), out=1), mlp(nn.Tanh(), features=1, out=1)
+    g_optimizer, d_optimizer = torch.optim.Adam(generator.parameters()), torch.optim.Adam(critic.parameters())
+    logits = F.binary_cross_entropy_with_logits
+    for x, _ in loops.batches():
+        fake = generator(x).detach()
+        d_optimizer.zero_grad()
+        (logits(critic(x[:, :1]), torch.ones(len(x), 1)) + logits(critic(fake), torch.zeros(len(x), 1))).backward()
+        d_optimizer.step()
+        g_optimizer.zero_grad()
+        logits(critic(fake), torch.ones(len(x), 1)).backward()
+        g_optimizer.step()
+    return Trained([generator, critic], [g_optimizer, d_optimizer], [])
+
+
+def test_a_loss_that_was_cut_off_from_its_network() -> None:
+    seen = concluded(one_detach_too_many, 5)
+    generator = next(each for each in seen if each.loop is not None and not each.loop.attached)
+    finding = next(f for f in find(generator) if f.rule == "no-gradient")
+    line = line_of(one_detach_too_many, ".detach()")
+    assert (finding.source or "").endswith(f"test_conclude.py:{line}")
