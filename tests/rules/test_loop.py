@@ -168,6 +168,22 @@ def test_dropout_that_rests_is_a_note() -> None:
         assert (finding.severity, finding.module) == (Severity.INFO, "7")
 
 
+def test_a_validation_that_leaves_the_model_in_evaluation_mode() -> None:
+    """After the first epoch: a note from the first step that was looked at since. A model that comes back is awake."""
+    build = lambda: resting(nn.Sequential(*relu(), nn.Dropout(0.5)))  # noqa: E731
+    shown = {"training": (True,) * 4 + (False,) * 3, "resting": (("7", "Dropout", None),)}
+    seen = as_script(case(build), **shown)
+    finding = named(seen, "eval-mode")
+    assert finding is not None
+    assert (finding.severity, finding.since) == (Severity.INFO, seen.traces[4].step)
+    assert f"At step {finding.since} and later" in finding.summary
+    assert "after each validation" in finding.summary
+    assert seen.loop is not None
+    for training in ((False,) * 6 + (True,), (True,) * 7):
+        assert named(replace(seen, loop=replace(seen.loop, training=training)), "eval-mode") is None
+    assert named(replace(seen, loop=replace(seen.loop, resting=())), "eval-mode") is None
+
+
 # -- schedules ---------------------------------------------------------------------------------------------------------
 
 Schedule = Callable[[int], float]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 
@@ -232,6 +233,26 @@ def test_what_reads_something_cut_off_from_its_parameters_is_marked(cut: Callabl
     model = lambda: nn.Sequential(nn.Linear(5, 8), Function(cut), nn.Linear(8, 3))  # noqa: E731
     severed = [op.module for op in traced(model).operations if op.severed]
     assert severed == ["2"]
+
+
+def test_the_line_that_cut_something_off_is_known() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.a(x)
+            with torch.no_grad():
+                h = self.b(h)
+            h = h * 2
+            return self.c(h)
+
+    lines, start = inspect.getsourcelines(Net.forward)
+    cut = start + next(i for i, line in enumerate(lines) if "self.b(h)" in line)
+    found = traced(Net)
+    assert [op.cut for op in found.operations if op.severed] == [f"tests/trace/test_record.py:{cut}"]
+    assert {op.cut for op in found.operations if not op.severed} == {None}
 
 
 def test_nothing_is_severed_where_the_gradient_passes() -> None:

@@ -50,6 +50,7 @@ class NoGradient(Rule):
             yield self._finding(trace, Severity.ERROR, shut, where)
 
     def _unattached(self, trace: Trace, loop: Loop) -> Finding:
+        behind = _severed(trace)
         trained = not trace.parameters or any(p.trainable for p in trace.parameters)
         why = (
             "all of them are frozen (requires_grad=False)"
@@ -61,7 +62,7 @@ class NoGradient(Rule):
             self.id,
             Severity.ERROR,
             f"The loss depends on no parameter of the model, so that no step can change it: {why}.",
-            source=loop.loss,
+            source=(behind.cut if behind else None) or loop.loss,
             evidence={"parameters": len(trace.parameters)},
             since=0,
             reading=self.reading,

@@ -55,7 +55,7 @@ class Cut:
         handed = dict.fromkeys(s for s in read if isinstance(s, Made) and s.step < after)
         if not handed or any(made.step != runs[-1] for made in handed):
             return None
-        if any(isinstance(s, Own) for s in read):  # a penalty on the weights
+        if program.differentiates or any(isinstance(s, Own) for s in read):  # a penalty on gradients, or on weights
             return None
         inputs = _leaves(program, 0, after)
         read_later = [i for i in _leaves(program, after, None) if leaves[i].dim()]
