@@ -79,7 +79,7 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
     [
         (["diagnose"], "Missing argument 'TARGET'. See 'unstick diagnose --help'."),
         (["diagnose", "nowhere.py:case"], "nowhere.py does not exist"),
-        (["diagnose", "model.py"], "is no target: write file.py:name"),
+        (["diagnose", "model"], "is no target: write file.py:name"),
         (["diagnose", "model.py:wll"], "did you mean well?"),
         (["try", "model.py:well", "rellu"], "did you mean 'relu'?"),
         (["diagnose", "model.py:well", "--steps", "0"], "Invalid value for '--steps': 0 is too small"),

@@ -146,7 +146,7 @@ def test_what_cannot_be_expressed_is_shown_as_lines(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["two.py", "relu"], "two.py: it has 2 optimizers"),
+        (["two.py", "relu"], "two.py cannot be tried: it has 2 optimizers"),
         (["train.py", "rellu"], "did you mean 'relu'?"),
         (["nothing.py", "relu"], "nothing.py does not exist"),
         (["train.py", "relu", "--device", "cpu"], "a script decides itself where it trains"),

@@ -187,6 +187,8 @@ class Run:
         except Exception as error:
             self._bug = self._bug or Bug.of(error)
         watcher = self._watcher
+        if watcher.fault is not None and not seen:
+            self._bug = self._bug or Bug.of(watcher.fault)
         outcome = Outcome(
             seen=seen,
             status=status,

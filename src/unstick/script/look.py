@@ -49,7 +49,7 @@ def why_nothing(ran: Run, budget: float) -> str:
         )
     if outcome is None:
         how = f"was killed by {_signal(-ran.status)}" if ran.status < 0 else f"ended with exit status {ran.status}"
-        when = f"after {ran.steps} optimizer steps, of which" if ran.steps else "before its first optimizer step:"
+        when = "after its first optimizer steps, of which" if ran.steps else "before its first optimizer step:"
         return f"{how} {when} nothing could be told."
     if outcome.refused is not None:
         return f"cannot be run: {outcome.refused}."
@@ -76,4 +76,4 @@ def _what_there_was(outcome: Outcome) -> str:
             "torchrun --nproc-per-node 2 --no-python unstick diagnose train.py"
         )
     made = "made an optimizer and did not use it" if outcome.optimizers else "made no torch.optim optimizer"
-    return f"it {made}; does it need arguments (after --)?"
+    return f"it {made}; does it need arguments (after --)? A Case in it would be named as file.py:name"

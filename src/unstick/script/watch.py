@@ -43,11 +43,14 @@ class Enough(SystemExit):
 
 @dataclass
 class Watcher:
-    """Sees a script train. steps: of each optimizer, None for as many as are usual. keep_going: do not end the script.
-    change: a remedy to be put in.
-    deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. leave: called
-    where the script goes on however often it is ended, to end it otherwise. busy: within a backward pass, or with
-    copies, which are not the script's. stepped: how many steps there were, of all optimizers."""
+    """Sees a script train.
+
+    steps: of each optimizer, None for as many as are usual. keep_going: do not end the script. change: a remedy to be
+    put in. deadline: by `time.perf_counter`. on_step: called after each optimizer step with the number of steps. leave:
+    called where the script goes on however often it is ended, to end it otherwise. busy: within a backward pass, or
+    with copies, which are not the script's. fault: what went wrong in looking. stepped: how many steps there were, of
+    all optimizers.
+    """
 
     steps: int | None = None
     keep_going: bool = False
@@ -62,6 +65,7 @@ class Watcher:
     backwards: int = 0
     stepped: int = 0
     busy: bool = False
+    fault: Exception | None = None
 
     def __post_init__(self) -> None:
         self.calls = Calls()
@@ -276,13 +280,14 @@ class Watcher:
 
     def _quietly(self, look: Callable[..., None], *args: Any) -> bool:
         """Whatever goes wrong when something is looked at must not go wrong in the script: then there is an end to
-        looking, and this is False."""
+        looking, with a note beside what was seen until then, and this is False."""
         try:
             with without_modes():
                 look(*args)
         except NotApplicable:
             raise
         except Exception as error:
+            self.fault = error
             for strand in self.strands:
                 strand.notes.append(f"steps from {strand.count} on: they could not be watched ({describe(error)})")
             self.finish()
