@@ -62,7 +62,7 @@ class NoGradient(Rule):
             self.id,
             Severity.ERROR,
             f"The loss depends on no parameter of the model, so that no step can change it: {why}.",
-            source=(behind.cut if behind else None) or loop.loss,
+            source=(behind.cut if behind else None) or trace.cut or loop.loss,
             evidence={"parameters": len(trace.parameters)},
             since=0,
             reading=self.reading,

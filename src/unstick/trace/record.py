@@ -340,6 +340,7 @@ class Recorder(TorchFunctionMode):
             parameters=(),
             uncovered=tuple(self._unseen(node)),
             used=frozenset(self._touched),
+            cut=cut.line if (cut := self._cut.get(id(loss))) else None,
         )
 
     def _leading_to(self, last: tuple[int, ...]) -> dict[int, int]:

@@ -150,7 +150,7 @@ class Trace:
     from the first weighted operation to the one before the last weighted operation, in forward order (see
     `attribution.trunk`). change, predicted: by how much the loss of the same batch changed through the step, and the
     first-order prediction g·Δw; None where they were not measured (see `observation.doubtful`). used: names of the
-    parameters that the forward pass read.
+    parameters that the forward pass read. cut: the line at which the loss was cut off from what made it, if it was.
     """
 
     step: int
@@ -163,6 +163,7 @@ class Trace:
     change: float | None = None
     predicted: float | None = None
     used: frozenset[str] = frozenset()
+    cut: str | None = None
 
     @property
     def hidden(self) -> tuple[Operation, ...]:
