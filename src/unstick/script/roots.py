@@ -22,11 +22,17 @@ def outermost(parameters: Iterable[nn.Parameter]) -> list[nn.Module]:
     They are found among all objects that are alive, since nobody is told which they are.
     """
     wanted = {id(p) for p in parameters}
-    # Not isinstance, for which some objects in other people's programs run code.
-    alive = [m for m in gc.get_objects() if issubclass(type(m), nn.Module) and not issubclass(type(m), Together)]
-    holders = [m for m in alive if not isinstance(m, torch.jit.ScriptModule) and _holds(m, wanted)]
+    holders = [m for m in _alive() if not isinstance(m, torch.jit.ScriptModule | Together) and _holds(m, wanted)]
     inner = {id(part) for m in holders for part in m.modules() if part is not m}
     return _in_order([unwrapped(m) for m in holders if id(m) not in inner])
+
+
+def _alive() -> list[nn.Module]:
+    """All modules that there are. Each kind of object is looked at once: there are many more objects than kinds."""
+    objects = gc.get_objects()
+    # Not isinstance, for which some objects in other people's programs run code.
+    kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, nn.Module)}
+    return [o for o in objects if type(o) in kinds]
 
 
 def _holds(module: nn.Module, wanted: set[int]) -> bool:
@@ -61,7 +67,7 @@ def together(roots: Sequence[nn.Module]) -> nn.Module:
 def paths_of(model: nn.Module) -> dict[int, str]:
     """Where each module is in `model`, by id; modules that wrap one of them are where it is."""
     paths = {id(m): path for path, m in model.named_modules()}
-    for wrapper in [o for o in gc.get_objects() if type(o).__name__ in WRAPPERS and issubclass(type(o), nn.Module)]:
+    for wrapper in [m for m in _alive() if type(m).__name__ in WRAPPERS]:
         if (path := paths.get(id(unwrapped(wrapper)))) is not None:
             paths[id(wrapper)] = path
     return paths
