@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from unstick.observe import EVALUATION_BATCHES, STEPS
+from unstick.script.launch import command_for
 from unstick.script.spec import Script, Spec
 
 SCRIPT = Path(__file__).with_name("paced.py")
@@ -133,7 +134,7 @@ def side_by_side(name: str, folder: str) -> tuple[Timed, Timed]:
     file = Path(folder, "spec")
     file.write_bytes(pickle.dumps(spec))
     plain = Paced([sys.executable, script.path, name])
-    watched = Paced([sys.executable, "-P", "-m", "unstick.script.child", str(file)])
+    watched = Paced(command_for(file))
     for step in range(MADE):
         for each in (plain, watched) if step % 2 else (watched, plain):
             each.step()

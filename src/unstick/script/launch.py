@@ -89,9 +89,7 @@ def run(
 def _finished(spec: Spec, advance: Callable[[int], None] | None, cancelled: Event) -> Run:
     file = Path(spec.folder, "spec")
     file.write_bytes(pickle.dumps(spec))
-    # -P: what lies in the current directory is nothing to import, unless the script's own start makes it so.
-    boot = BOOT.format(root=str(Path(__file__).parents[2]), file=str(file))
-    command = [sys.executable, "-P", "-c", boot]
+    command = command_for(file)
     with open(os.devnull if not spec.trial else spec.printed_file, "w") as printed:
         quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": printed, "stderr": subprocess.STDOUT}
         # One thread each: so many trials run side by side, and their numbers do not depend on how many.
@@ -102,6 +100,12 @@ def _finished(spec: Spec, advance: Callable[[int], None] | None, cancelled: Even
         return _Wait(process, spec, advance, cancelled).over()
     finally:
         _kill(process)
+
+
+def command_for(file: Path) -> list[str]:
+    """What starts the process that runs the spec in `file`."""
+    # -P: what lies in the current directory is nothing to import, unless the script's own start makes it so.
+    return [sys.executable, "-P", "-c", BOOT.format(root=str(Path(__file__).parents[2]), file=str(file))]
 
 
 class _Wait:

@@ -26,9 +26,9 @@ from .tape import Tape
 from .twin import State, Twin, snapshot
 
 RESTING = ("dropout", "batchnorm", "instancenorm")  # behave differently in training, by the names of their classes
-CLOSE = 64
-"""Of the first steps each is taped, later ones every fourth: a script may end at any time."""
-SPARSE = 4
+CLOSE = 32
+"""Of the first steps each is taped, later ones every eighth: a script may end at any time."""
+SPARSE = 8
 KEPT_BYTES = 1 << 28
 """Batches are kept to evaluate the network on: 256 MB at the most, beside what is evaluated."""
 
