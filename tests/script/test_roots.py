@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import nn
 
 from script.loops import Wrapper, mlp
-from unstick.script.roots import Together, outermost, paths_of, together, unwrapped
+from unstick.script import roots
+from unstick.script.roots import Together, alive, together, unwrapped
+
+
+def outermost(parameters: Iterable[nn.Parameter]) -> list[nn.Module]:
+    return roots.outermost(parameters, alive())
+
+
+def paths_of(model: nn.Module) -> dict[int, str]:
+    return roots.paths_of(model, alive())
 
 
 def test_the_outermost_module_that_holds_a_parameter() -> None:
@@ -17,8 +28,8 @@ def test_the_outermost_module_that_holds_a_parameter() -> None:
 
 def test_several_are_put_together_by_the_names_of_their_classes() -> None:
     one, two, three = nn.Sequential(nn.Linear(2, 2)), nn.Sequential(nn.Linear(2, 2)), nn.Linear(2, 2)
-    roots = outermost([*one.parameters(), *two.parameters(), *three.parameters()])
-    assert {id(m) for m in roots} == {id(one), id(two), id(three)}
+    found = outermost([*one.parameters(), *two.parameters(), *three.parameters()])
+    assert {id(m) for m in found} == {id(one), id(two), id(three)}
     whole = together([one, two, three])
     assert [name for name, _ in whole.named_children()] == ["sequential", "sequential_2", "linear"]
     assert outermost(one.parameters()) == [one]  # what we have put together is none of the script's

@@ -16,19 +16,17 @@ class Together(nn.Module):
     """Several models that are trained together, such as a generator and a discriminator."""
 
 
-def outermost(parameters: Iterable[nn.Parameter]) -> list[nn.Module]:
-    """The modules that hold some of these parameters and are part of no other module; wrappers are looked through.
-
-    They are found among all objects that are alive, since nobody is told which they are.
-    """
+def outermost(parameters: Iterable[nn.Parameter], modules: Sequence[nn.Module]) -> list[nn.Module]:
+    """Those of the modules that hold some of these parameters and are part of no other; wrappers are looked through."""
     wanted = {id(p) for p in parameters}
-    holders = [m for m in _alive() if not isinstance(m, torch.jit.ScriptModule | Together) and _holds(m, wanted)]
+    holders = [m for m in modules if not isinstance(m, torch.jit.ScriptModule | Together) and _holds(m, wanted)]
     inner = {id(part) for m in holders for part in m.modules() if part is not m}
     return _in_order([unwrapped(m) for m in holders if id(m) not in inner])
 
 
-def _alive() -> list[nn.Module]:
-    """All modules that there are. Each kind of object is looked at once: there are many more objects than kinds."""
+def alive() -> list[nn.Module]:
+    """All modules that there are: nobody is told which of them are trained. Each kind of object is looked at once, of
+    which there are far fewer than objects."""
     objects = gc.get_objects()
     # Not isinstance, for which some objects in other people's programs run code.
     kinds = {kind for kind in set(map(type, objects)) if issubclass(kind, nn.Module)}
@@ -64,10 +62,10 @@ def together(roots: Sequence[nn.Module]) -> nn.Module:
     return holder
 
 
-def paths_of(model: nn.Module) -> dict[int, str]:
-    """Where each module is in `model`, by id; modules that wrap one of them are where it is."""
+def paths_of(model: nn.Module, modules: Sequence[nn.Module]) -> dict[int, str]:
+    """Where each module is in `model`, by id; of the other `modules`, those that wrap one of them are where it is."""
     paths = {id(m): path for path, m in model.named_modules()}
-    for wrapper in [m for m in _alive() if type(m).__name__ in WRAPPERS]:
+    for wrapper in [m for m in modules if type(m).__name__ in WRAPPERS]:
         if (path := paths.get(id(unwrapped(wrapper)))) is not None:
             paths[id(wrapper)] = path
     return paths

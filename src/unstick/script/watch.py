@@ -29,7 +29,7 @@ from ..trace.source import caller, constructing, describe
 from .change import Change
 from .gates import Calls, push_below, remove, without_modes
 from .keras import Keras
-from .roots import outermost, paths_of, together
+from .roots import alive, outermost, paths_of, together
 from .strand import Strand
 from .twin import Twin
 
@@ -194,12 +194,13 @@ class Watcher:
         everywhere = {id(p) for optimizer in known for p in _parameters(optimizer)}
         for strand in self.strands:
             strand.make_room(everywhere, {id(p) for optimizer in fresh for p in _parameters(optimizer)})
-        roots = outermost(p for optimizer in known for p in _parameters(optimizer))
+        modules = alive()
+        roots = outermost((p for optimizer in known for p in _parameters(optimizer)), modules)
         if not roots:
             return
         model = together(roots)
         self.twin = Twin(model)
-        paths = paths_of(model)
+        paths = paths_of(model, modules)
         for optimizer in fresh:
             own = {id(p) for p in _parameters(optimizer)}
             self.strands.append(
@@ -303,7 +304,10 @@ class Watcher:
         if (strand := self._strand(optimizer)) is None:
             self.meet(optimizer, None)  # a copy of one that was made
             return
-        self._quietly(strand.before_step, len(args) > 1 or kwargs.get("closure") is not None)
+        closure = len(args) > 1 or kwargs.get("closure") is not None
+        if not closure:  # the optimizer's own calls are not looked at, and a closed gate costs, too
+            self._remove_gates()
+        self._quietly(strand.before_step, closure)
 
     def after_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.done or self.busy or os.getpid() != self._pid:
