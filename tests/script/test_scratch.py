@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 
@@ -41,19 +42,26 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(home: Path, tmp_path: Path):
+def scratch():
+    """A short path, as sockets need, which are made below it."""
+    with tempfile.TemporaryDirectory(prefix="s") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def run(home: Path, scratch: Path):
     """Runs a script in `home` with its writes redirected; all that it asserts must hold, and nothing there changes."""
 
     def run(script: str, before: str = "") -> Path:
         there = contents(home)
         program = "".join(map(textwrap.dedent, (before, REDIRECT, script)))
-        command = [sys.executable, "-c", program, str(tmp_path / "scratch")]
+        command = [sys.executable, "-c", program, str(scratch)]
         environment = os.environ | {"PYTHONPATH": str(SOURCES), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         environment["PYTHONDONTWRITEBYTECODE"] = ""  # as for users
         done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert contents(home) == there
-        return tmp_path / "scratch" / "files" / home.relative_to("/")
+        return scratch / "files" / home.relative_to("/")
 
     return run
 
