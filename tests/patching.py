@@ -22,6 +22,24 @@ from unstick.remedies import parse
 
 COUNT = itertools.count()
 
+LOOP = """\
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.hidden = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.last = nn.Linear(4, 2)
+
+    def forward(self, x):
+        for layer in self.hidden:
+            x = torch.sigmoid(layer(x))
+        return self.last(x)
+"""
+"""A forward that loops over its layers."""
+
 
 @dataclass
 class Script:

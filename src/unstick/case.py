@@ -15,7 +15,7 @@ from .batches import check_data, stream
 from .errors import CaseError
 from .loss import Losses, failing, kind_of, predict
 from .loss import check_runs as check_runs
-from .setup import Setup
+from .setup import Setup, held_by
 from .state import seed_everything
 from .trace.source import constructing
 from .trace.source import describe as describe
@@ -121,7 +121,7 @@ class Case:
         if not isinstance(self.optimizer, torch.optim.Optimizer):
             return model, None
         optimizer = _copied_optimizer(self.optimizer, memo)
-        if not _held(optimizer) & {id(p) for p in model.parameters()}:
+        if not held_by(optimizer) & {id(p) for p in model.parameters()}:
             raise CaseError("the optimizer holds none of the model's parameters: build it from model.parameters()")
         return model, optimizer
 
@@ -162,16 +162,12 @@ class Case:
             made = self.optimizer(parameters)
         if not isinstance(made, torch.optim.Optimizer):
             raise CaseError(f"the function given as optimizer returned {kind_of(made)}, not a torch.optim.Optimizer")
-        if _held(made) - {id(p) for p in parameters}:
+        if held_by(made) - {id(p) for p in parameters}:
             raise CaseError(
                 "the optimizer holds parameters that it was not given: build it from its argument alone, which are the "
                 "parameters of a copy of the model"
             )
         return made
-
-
-def _held(optimizer: torch.optim.Optimizer) -> set[int]:
-    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 def _twin(model: nn.Module, memo: dict[int, Any]) -> nn.Module:

@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 from .case import Case
-from .errors import ScriptError
 from .experiments import examined
 from .observation import Observation, Progress
 from .observe import BUDGET, STEPS, observe
 from .prediction import Prediction, predict
 from .report.types import Report, jsonable, versions
-from .rules import Finding, Severity, find
+from .rules import Finding, Severity, find, in_order
 from .script.look import look
 from .script.spec import Outcome, Script
 from .trace.attribution import attenuation
@@ -45,8 +44,7 @@ def diagnose(
     """
     started = time.perf_counter()
     if isinstance(case, Script):
-        if device is not None:
-            raise ScriptError("a script decides itself where it trains: leave the device out")
+        case.check_device(device)
         outcome, interrupted = look(
             case,
             steps=steps,
@@ -74,17 +72,15 @@ def _told(progress: Progress, wanted: int, steps: int) -> None:
 
 def _of_script(outcome: Outcome, interrupted: bool, started: float) -> Diagnosis:
     """What all of its optimizers show. The observation is that of the one with the gravest finding."""
-    order = list(Severity)
     each = [(seen, find(seen)) for seen in outcome.seen]
-    worst, _ = min(each, key=lambda pair: min((order.index(f.severity) for f in pair[1]), default=len(order)))
+    worst, _ = min(each, key=lambda pair: pair[1][0].severity.rank if pair[1] else len(Severity))
     found: dict[tuple[str, str | None], Finding] = {}
     for _, findings in each:
         for finding in findings:
             found.setdefault((finding.rule, finding.module), finding)
-    ordered = sorted(found.values(), key=lambda finding: order.index(finding.severity))
     if interrupted:
         worst = replace(worst, interrupted=True)
-    return Diagnosis(worst, tuple(ordered), time.perf_counter() - started, outcome)
+    return Diagnosis(worst, in_order(found.values()), time.perf_counter() - started, outcome)
 
 
 @dataclass(frozen=True)

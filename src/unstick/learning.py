@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from statistics import variance
 from typing import Any
 
@@ -19,7 +19,7 @@ from .errors import CaseError
 from .intervals import t_interval
 from .observation import SMALLEST_EFFECT, Ends, Learning
 from .setup import Setup
-from .state import random_state, set_random_state
+from .state import drawing, random_state
 from .trace.source import describe
 from .trace.types import Trace
 
@@ -94,16 +94,10 @@ class Examiner:
         with buffers_kept(self._setup.model), torch.no_grad(), self._same_draws():
             return numbers([self._setup.forward(batch) for batch in batches])
 
-    @contextmanager
-    def _same_draws(self) -> Iterator[None]:
+    def _same_draws(self) -> AbstractContextManager[None]:
         """What is drawn inside (dropout, the noise of a diffusion) is the same every time, so that losses can be
-        compared, and outside it is as if nothing had been drawn."""
-        outside = random_state()
-        set_random_state(self._draws)
-        try:
-            yield
-        finally:
-            set_random_state(outside)
+        compared."""
+        return drawing(self._draws)
 
     def _outputs(self, batches: Sequence[Any]) -> Outputs | None:
         predict = self._setup.predict

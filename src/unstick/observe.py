@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -18,8 +18,8 @@ from .case import Case, check_runs
 from .learning import Examiner, buffers_kept
 from .observation import ENOUGH_SAMPLES, Observation, Optimizer, Progress, doubtful
 from .remedies.base import Remedy
-from .setup import Anatomy
-from .state import preserved, random_state, seed_everything, set_random_state
+from .setup import Anatomy, held_by
+from .state import drawing, preserved, random_state, seed_everything
 from .trace.record import Recorder, record
 from .trace.statistics import Move, StepMeter, fetch, move, rows_alike
 from .trace.types import ParameterStep, Trace
@@ -81,7 +81,7 @@ def observe(
         traces=tuple(run.traces),
         learning=learning,
         metric=metric,
-        diverged=next((i for i, loss in enumerate(run.losses) if not math.isfinite(loss)), None),
+        diverged=not_finite(run.losses),
         changes=tuple(run.setup.changes),
         seconds=time.perf_counter() - started,
         interrupted=interrupted,
@@ -103,17 +103,16 @@ class _Run:
         check_finite(held[0], 0)
         check_runs(self.setup, held[0])
         before = self._look(held[0])
-        self.usual_steps = max(STEPS, math.ceil(ENOUGH_SAMPLES / before.predictions))
+        self.usual_steps = usual_steps(before)
         if remedy is not None:
             self._change(remedy, Anatomy(before, tuple(held[:ANATOMY_BATCHES])), seed)
-        self._parameters = list(self.setup.model.named_parameters())
-        self._weights = [p for _, p in self._parameters]
+        self._parameters = dict(self.setup.model.named_parameters())
+        self._weights = list(self._parameters.values())
         self._recorder = Recorder(self.setup.model)
         self.optimizer = self.setup.make_optimizer(self._weights)
         self.settings = settings(self.optimizer)
-        given = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        self._optimised = {i for i, p in enumerate(self._weights) if id(p) in given}
-        self._began_alike = {i for i, p in enumerate(self._weights) if p.dim() > 1 and rows_alike(p)}
+        self._optimised = held_by(self.optimizer)
+        self._began_alike = begun_alike(self._parameters)
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
         self._training = case.stream(seed, self._device)
@@ -204,14 +203,7 @@ class _Run:
         trace = self._recorder.record(self.setup, batch, step)
         meter = StepMeter(self._weights, self._recorder.workspace)
         self._step(batch)
-        (numbers,) = fetch(meter.measured())
-        moves = {i: move(row) for i, row in numbers.items()}
-        matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
-        steps = (
-            parameter_step(p, name, moves.get(i), name in matrices, i in self._optimised, i in self._began_alike)
-            for i, (name, p) in enumerate(self._parameters)
-        )
-        trace = replace(trace, parameters=tuple(steps))
+        trace = with_steps(trace, self._parameters, meter, self._optimised, self._began_alike)
         if not doubtful(trace):
             return trace
         promised = meter.promised()
@@ -220,20 +212,58 @@ class _Run:
 
     def _loss_again(self, batch: Any, state: tuple[Any, ...]) -> float:
         """The loss of the same batch after the step, under the same random draws as before it."""
-        now = random_state()
-        set_random_state(state)
-        try:
-            with buffers_kept(self.setup.model), torch.no_grad():
-                return self.setup.forward(batch).item()
-        finally:
-            set_random_state(now)
+        with drawing(state), buffers_kept(self.setup.model), torch.no_grad():
+            return self.setup.forward(batch).item()
 
     def close(self) -> None:
         for source in self._streams:
             source.close()  # type: ignore[attr-defined]
 
 
-def parameter_step(
+def usual_steps(trace: Trace) -> int:
+    """How many steps are looked at, where nobody says."""
+    return max(STEPS, math.ceil(ENOUGH_SAMPLES / trace.predictions))
+
+
+def not_finite(losses: Sequence[float]) -> int | None:
+    """The first step at which the loss was not."""
+    return next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None)
+
+
+def begun_alike(parameters: Mapping[str, nn.Parameter]) -> frozenset[str]:
+    """The names of those whose units are all alike."""
+    return frozenset(name for name, p in parameters.items() if p.dim() > 1 and rows_alike(p))
+
+
+def with_steps(
+    trace: Trace,
+    parameters: Mapping[str, nn.Parameter],
+    meter: StepMeter | None,
+    held: Set[int],
+    began_alike: Set[str],
+    scale: float = 1.0,
+) -> Trace:
+    """The trace with what the step after it did to each parameter.
+
+    meter: made of these parameters before the step; None where it could not be. held: ids of those that the optimizer
+    has. began_alike: as `begun_alike` found them before the first step. scale: what mixed precision has multiplied the
+    gradients by.
+    """
+    numbers: dict[int, list[float]] = {}
+    if meter is not None:
+        (numbers,) = fetch(meter.measured())
+    moves = {i: move(row) for i, row in numbers.items()}
+    if scale != 1.0:
+        moves = {i: m._replace(gradient=m.gradient / scale) for i, m in moves.items()}
+    matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
+    steps = (
+        _parameter_step(p, name, moves.get(i), name in matrices, id(p) in held, name in began_alike)
+        for i, (name, p) in enumerate(parameters.items())
+    )
+    return replace(trace, parameters=tuple(steps))
+
+
+def _parameter_step(
     p: nn.Parameter, name: str, moved: Move | None, matrix: bool, held: bool, began_alike: bool
 ) -> ParameterStep:
     """What a trace keeps of `p` after a step. moved: None for a parameter without a gradient. matrix: its rows are

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from .trace.types import Trace
 
 
+def parameters_of(optimizer: Any) -> list[nn.Parameter]:
+    """What an optimizer holds, group by group."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+def held_by(optimizer: Any) -> set[int]:
+    """The same by id."""
+    return set(map(id, parameters_of(optimizer)))
+
+
 @dataclass
 class Setup:
     """What one training run needs. The only mutable value that crosses a room: from case through remedies to observe.

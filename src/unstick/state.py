@@ -41,6 +41,18 @@ def set_random_state(state: tuple[Any, ...]) -> None:
 
 
 @contextmanager
+def drawing(state: tuple[Any, ...]) -> Iterator[None]:
+    """What is drawn at random inside is what was drawn when the random state was `state`; outside it is as if nothing
+    had been drawn."""
+    outside = random_state()
+    set_random_state(state)
+    try:
+        yield
+    finally:
+        set_random_state(outside)
+
+
+@contextmanager
 def preserved(threads: int | None = None) -> Iterator[None]:
     """Random state, default dtype, gradient mode and thread count are as before when this ends, however it ends.
 

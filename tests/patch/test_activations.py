@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from patching import Script, changed_lines, kinds
+from patching import LOOP, Script, changed_lines, kinds
 
 SEQUENTIAL = """\
 import torch
@@ -244,23 +244,7 @@ def test_several_hidden_ones_on_one_line(tmp_path: Path) -> None:
 
 
 def test_a_loop_over_layers(tmp_path: Path) -> None:
-    text = """\
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.hidden = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
-        self.last = nn.Linear(4, 2)
-
-    def forward(self, x):
-        for layer in self.hidden:
-            x = torch.sigmoid(layer(x))
-        return self.last(x)
-"""
-    same_numbers(Script(tmp_path, text), "relu")
+    same_numbers(Script(tmp_path, LOOP), "relu")
 
 
 def test_a_library_s_own_activations_stay(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from patching import Script, changed_lines, kinds
+from patching import LOOP, Script, changed_lines, kinds
 
 
 @pytest.fixture(autouse=True)
@@ -277,23 +277,7 @@ class Own(nn.Module):
 
 
 def test_a_loop_over_a_module_list_stays(tmp_path: Path) -> None:
-    text = """\
-import torch
-from torch import nn
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.hidden = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
-        self.last = nn.Linear(4, 2)
-
-    def forward(self, x):
-        for layer in self.hidden:
-            x = torch.sigmoid(layer(x))
-        return self.last(x)
-"""
-    patch = Script(tmp_path, text).express("batchnorm")
+    patch = Script(tmp_path, LOOP).express("batchnorm")
     assert not patch.diff
     assert "more than one place" in patch.missing[0]
 

@@ -7,8 +7,7 @@ from typing import cast
 
 from ..errors import NotApplicable
 from ..remedies.base import Remedy
-from ..remedies.hidden import Calls, hidden_activations
-from ..remedies.normalisation import Normalisation, _normalised, _of_constant_width
+from ..remedies.normalisation import Normalisation
 from ..trace.types import Operation
 from .forwards import around, attribute_of, uses
 from .names import spelled
@@ -25,7 +24,7 @@ def express_normalisation(remedy: Remedy, script: Script) -> Iterator[str]:
     """Yields what is missing."""
     normalisation = cast(Normalisation, remedy)
     try:
-        ops = [op for found in _sites(normalisation, script).values() for op in found]
+        ops = [op for found in normalisation.sites(script.trace).values() for op in found]
     except NotApplicable as reason:
         yield script.missing(remedy, str(reason), [])
         return
@@ -37,13 +36,6 @@ def express_normalisation(remedy: Remedy, script: Script) -> Iterator[str]:
         except Cannot as reason:
             lines = _by_hand(normalisation, place.ops[0])
             yield script.missing(remedy, f"{place.label} gets none, because {reason}", lines)
-
-
-def _sites(remedy: Normalisation, script: Script) -> Calls:
-    """Where the remedy puts one in."""
-    calls = _of_constant_width(hidden_activations(script.trace))
-    there = _normalised(script.trace, remedy.function, remedy.side)
-    return {site: ops for site, ops in calls.items() if not all(op.index in there for op in ops)}
 
 
 def _insert(remedy: Normalisation, ops: tuple[Operation, ...], found: Found) -> None:

@@ -58,14 +58,19 @@ class Normalisation(Remedy):
         if self.side not in ("before", "after"):
             raise RemedyError(f"{self.names[0]} goes before or after the activation, not {self.side!r}")
 
-    def apply(self, setup: Setup, anatomy: Anatomy) -> None:
-        calls = _of_constant_width(hidden_activations(anatomy.trace))
+    def sites(self, trace: Trace) -> Calls:
+        """The hidden activations that get one. Raises NotApplicable where there are none."""
+        calls = _of_constant_width(hidden_activations(trace))
         if not calls:
             raise NotApplicable("no hidden activation has samples and a fixed number of units to normalise")
-        normalised = _normalised(anatomy.trace, self.function, self.side)
+        normalised = _normalised(trace, self.function, self.side)
         calls = {site: ops for site, ops in calls.items() if not all(op.index in normalised for op in ops)}
         if not calls:
             raise NotApplicable(f"every hidden activation has {self.function} {self.side} it already")
+        return calls
+
+    def apply(self, setup: Setup, anatomy: Anatomy) -> None:
+        calls = self.sites(anatomy.trace)
         self.check(calls)
         rewire = Rewire.of(setup)
         for site, ops in calls.items():

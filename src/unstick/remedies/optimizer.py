@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ..observation import Observation
-from ..setup import Anatomy, Setup
+from ..setup import Anatomy, Setup, parameters_of
 from .base import Remedy
 from .depth import for_depth, rated
 from .values import Times, arguments, check_number, number
@@ -163,7 +163,7 @@ class Clip(Wrapped):
         optimizer.register_step_pre_hook(self._clip)
 
     def _clip(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], self.norm)
+        nn.utils.clip_grad_norm_(parameters_of(optimizer), self.norm)
 
     def describe(self) -> str:
         return f"gradient norm clipped to {self.norm:g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ..observation import Observation
 from .answers import LossInputMismatch, OutputRangeMismatch
 from .base import Finding, Rule, Severity
@@ -59,8 +61,12 @@ def find(seen: Observation) -> tuple[Finding, ...]:
     found: list[Finding] = []
     for rule in RULES:
         found += rule.check(seen, tuple(found))
-    order = list(Severity)
-    return tuple(sorted(found, key=lambda finding: order.index(finding.severity)))
+    return in_order(found)
 
 
-__all__ = ["RULES", "Finding", "Rule", "Severity", "find"]
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The gravest first, and those of one severity as they came."""
+    return tuple(sorted(findings, key=lambda finding: finding.severity.rank))
+
+
+__all__ = ["RULES", "Finding", "Rule", "Severity", "find", "in_order"]

@@ -86,15 +86,12 @@ class EvalMode(Rule):
             yield self._note(loop, _since(seen, loop))
 
     def _keeps_from_learning(self, loop: Loop, severity: Severity, loss: float | int | None) -> Finding:
-        path, name, _ = loop.resting[0]
-        more = f" and {len(loop.resting) - 1} more" if len(loop.resting) > 1 else ""
         return Finding(
             self.id,
             severity,
-            f"The network is trained in evaluation mode, in which {path or 'the model'} ({name}){more} behave as in "
-            f"use, not as in training; a copy of it in training mode learns, to a loss of {loss:.3g}. Call "
-            f"model.train() before training.",
-            module=path,
+            f"The network is trained in evaluation mode, in which {_behaviour(loop)}; a copy of it in training mode "
+            f"learns, to a loss of {loss:.3g}. Call model.train() before training.",
+            module=loop.resting[0][0],
             source=_line(loop),
             evidence={"resting": [path for path, _, _ in loop.resting], "loss_in_training_mode": loss},
             since=0,
@@ -123,22 +120,26 @@ class EvalMode(Rule):
         )
 
     def _note(self, loop: Loop, since: int) -> Finding:
-        path, name, _ = loop.resting[0]
-        more = f" and {len(loop.resting) - 1} more" if len(loop.resting) > 1 else ""
         when, advice = "The network is trained", "before training"
         if since:
             when, advice = f"At step {since} and later the network is trained", "after each validation"
         return Finding(
             self.id,
             Severity.INFO,
-            f"{when} in evaluation mode, in which {path or 'the model'} ({name}){more} behave as in use, not as in "
-            f"training. Where that is not meant, call model.train() {advice}.",
-            module=path,
+            f"{when} in evaluation mode, in which {_behaviour(loop)}. Where that is not meant, call model.train() "
+            f"{advice}.",
+            module=loop.resting[0][0],
             source=_line(loop),
             evidence={"resting": [path for path, _, _ in loop.resting]},
             since=since,
             reading=self.reading,
         )
+
+
+def _behaviour(loop: Loop) -> str:
+    path, name, _ = loop.resting[0]
+    more = f" and {len(loop.resting) - 1} more" if len(loop.resting) > 1 else ""
+    return f"{path or 'the model'} ({name}){more} behave as in use, not as in training"
 
 
 def _since(seen: Observation, loop: Loop) -> int:

@@ -11,7 +11,7 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -31,6 +31,7 @@ from .scratch import redirect_writes
 from .seeds import shift_seeds
 from .spec import Outcome, Spec
 from .start import NoSuchModule, run_as_main
+from .strand import Strand
 from .watch import Enough, Watcher
 
 INTERRUPTED = 130
@@ -107,26 +108,23 @@ class Run:
 
     def _script(self) -> int:
         """Its exit status."""
-        self._running = True
         try:
-            run_as_main(self._spec.script, self._early)
+            self._running = True
+            try:
+                run_as_main(self._spec.script, self._early)
+            finally:
+                self._running = False
         except Enough:
-            self._running = False
             return 0
         except (NotApplicable, NoSuchModule) as error:
-            self._running = False
             self._refused = str(error)
             return 1
         except SystemExit as error:
-            self._running = False
             return _status(error)
         except KeyboardInterrupt:
-            self._running = False
             return INTERRUPTED
         except BaseException as error:
-            self._running = False
             return self._failed(error)
-        self._running = False
         return 0
 
     def _failed(self, error: BaseException) -> int:
@@ -211,15 +209,14 @@ class Run:
             strand.settle()
         if not hurry:
             try:
-                return self._concluded(time.perf_counter() + self._spec.experiments)
+                return self._concluded(strands, time.perf_counter() + self._spec.experiments)
             except KeyboardInterrupt:
                 pass
         self._hurried = True
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return self._concluded(None)
+        return self._concluded(strands, None)
 
-    def _concluded(self, deadline: float | None) -> tuple[Observation, ...]:
-        strands = [s for s in self._watcher.strands if s.traces]
+    def _concluded(self, strands: Sequence[Strand], deadline: float | None) -> tuple[Observation, ...]:
         return tuple(
             conclude(
                 strand,

@@ -10,19 +10,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
-from torch import nn
-
 from ..experiments import examined
 from ..intervals import t_interval
 from ..learning import CONFIDENCE, Examiner
 from ..observation import SMALLEST_EFFECT, Ends, Learning, Observation
+from ..observe import not_finite
 from ..state import preserved
 from ..trace.source import describe
-from .change import Change, like
+from .change import Change
 from .extract import Cut, Extracted, Recorded, batch_of, own_loss, replaying
 from .gates import unseen
-from .keras import KerasOptimizer
+from .optimizers import at_rate
 from .strand import Strand
 from .twin import load, same_modes
 
@@ -52,10 +50,9 @@ def conclude(
         try:
             case, held = extracted(strand, target)
             learning, ends = _examined(case, held, strand, steps)
-        except Unknown as error:
-            notes.append(str(error))
         except Exception as error:  # a copy that cannot be run, each in its own way
-            notes.append(f"whether it learns was told from its losses alone: {describe(error)}")
+            why = str(error) if isinstance(error, Unknown) else describe(error)
+            notes.append(f"whether it learns was told from its losses alone: {why}")
         learning = learning or by_losses(losses)
         if rival and all(map(math.isfinite, losses)):
             notes.append("whether it learns: two optimizers work against each other, so neither loss has to fall")
@@ -71,7 +68,7 @@ def conclude(
             traces=tuple(traces),
             learning=learning,
             metric=None,
-            diverged=next((i for i, loss in enumerate(losses) if not math.isfinite(loss)), None),
+            diverged=not_finite(losses),
             changes=change.changes if change else (),
             seconds=0.0,
             ends=ends,
@@ -84,19 +81,18 @@ def conclude(
 
 
 class Unknown(Exception):
-    """Why nothing could be computed again, in a sentence."""
+    """Why nothing could be computed again."""
 
 
 def extracted(strand: Strand, target: str) -> tuple[Extracted, list[Any]]:
     """The case that the script amounts to, and the batches to evaluate it on. Raises Unknown."""
     twin = strand.twin
     if not twin.sound or twin.initial is None or not strand.tapes:
-        why = twin.fault or "its loss did not come of calls that could be recorded"
-        raise Unknown(f"whether it learns was told from its losses alone: {why}")
+        raise Unknown(twin.fault or "its loss did not come of calls that could be recorded")
     signatures = [r.program.signature for r in strand.tapes]
     usual, many = Counter(signatures).most_common(1)[0]
     if many == 1 < len(signatures):
-        raise Unknown("whether it learns was told from its losses alone: no two of its steps compute the same")
+        raise Unknown("no two of its steps compute the same")
     alike = [r for r, signature in zip(strand.tapes, signatures, strict=True) if signature == usual]
     last = alike[-1]
     cut = Cut.of(last.program, last.leaves)
@@ -115,7 +111,7 @@ def _case(strand: Strand, target: str, last: Recorded, cut: Cut | None, batches:
         data=batches,
         loss=None if cut is None else replaying(last, cut)["criterion"],
         step=None if cut is not None else partial(own_loss, last),
-        optimizer=partial(_like, strand.optimizer, _largest(strand)),
+        optimizer=partial(at_rate, strand.optimizer, _largest(strand)),
         name=target,
         recorded=last,
         cut=cut,
@@ -127,17 +123,6 @@ def _case(strand: Strand, target: str, last: Recorded, cut: Cut | None, batches:
 def _largest(strand: Strand) -> float | None:
     """The learning rate, as large as its schedule made it."""
     return max((rate for rate in strand.rates if math.isfinite(rate)), default=strand.settings.rate)
-
-
-def _like(live: Any, rate: float | None, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """An optimizer of the same kind and settings, at the largest rate that the script's schedule came to."""
-    if isinstance(live, KerasOptimizer):
-        return live.like(parameters, rate)
-    group = live.param_groups[0]
-    settings = {name: group.get(name, default) for name, default in live.defaults.items()}
-    if "lr" in settings and rate is not None:
-        settings["lr"] = rate
-    return like(live, parameters, settings)
 
 
 def _examined(case: Extracted, held: list[Any], strand: Strand, steps: int) -> tuple[Learning, Ends | None]:

@@ -89,7 +89,7 @@ class Calls:
     def __init__(self) -> None:
         self.depth = 0
         self.asleep = False
-        self.draws: tuple[Any, ...] | None = None  # the random state in which the first pass since `forget` began
+        self.draws: tuple[Any, ...] | None = None  # the random state in which the first pass began since this was None
 
     @property
     def of_interest(self) -> bool:
@@ -115,16 +115,17 @@ class Calls:
 
 
 class Gate(TorchFunctionMode):
-    """Lets a listener, which is a mode itself, see the calls that are made in training while it is open."""
+    """Lets a listener, which is a mode itself, see the calls that are made while it is open. calls: in training only,
+    by these."""
 
-    def __init__(self, listener: TorchFunctionMode, calls: Calls) -> None:
+    def __init__(self, listener: Any, calls: Calls | None = None, shut: bool = False) -> None:
         super().__init__()
-        self._listener, self._calls = listener, calls
-        self.open = True
+        self.listener, self._calls = listener, calls
+        self.open = not shut
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        if self.open and self._calls.of_interest:
-            return self._listener.__torch_function__(func, types, args, kwargs)
+        if self.open and (self._calls is None or self._calls.of_interest):
+            return self.listener.__torch_function__(func, types, args, kwargs)
         return func(*args, **(kwargs or {}))

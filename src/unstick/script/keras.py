@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 
 from ..errors import NotApplicable
+from ..setup import held_by, parameters_of
 from ..trace.source import caller
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class KerasOptimizer:
         """Take over the learning rate. Raises NotApplicable for anything else."""
         if type(made).__name__ != type(self).__name__:
             raise NotApplicable("an optimizer of Keras cannot be exchanged in a running script")
-        if any(id(p) not in {id(q) for q in self.param_groups[0]["params"]} for p in _parameters(made)):
+        if any(p.requires_grad and id(p) not in held_by(self) for p in parameters_of(made)):
             raise NotApplicable("an optimizer of Keras takes no new weights once it has begun")
         if made._optimizer_step_pre_hooks:
             raise NotApplicable("the gradients of Keras cannot be reached between the backward pass and the step")
@@ -71,10 +72,6 @@ class KerasOptimizer:
         if factor != 1.0:
             self.optimizer.learning_rate = factor * self.param_groups[0]["lr"]
         return [1.0]
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
-    return [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
 
 
 class Keras:

@@ -11,13 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from ..errors import Broken
-from .spec import Outcome, Script, Spec
+from .spec import Outcome, Spec
 
 POLL = 0.05  # seconds
 GRACE = 5.0  # seconds, in which a script that was asked to end may close what it has open, before it is asked again
@@ -54,33 +54,19 @@ class Run:
     printed: str
 
 
-def run(
-    script: Script,
-    *,
-    steps: int | None,
-    seed: int,
-    budget: float,
-    experiments: float,
-    keep_going: bool = False,
-    advance: Callable[[int], None] | None = None,
-    trial: bool = False,
-    remedy: str | None = None,
-    cancelled: Event | None = None,
-) -> Run:
-    """Run `script`, watched.
+def run(spec: Spec, advance: Callable[[int], None] | None = None, cancelled: Event | None = None) -> Run:
+    """Run a script, watched.
 
-    budget: seconds in which it has to make its first step, and to end, unless it is to keep going. experiments: seconds
-    more for what is tried on copies. advance: called with the number of steps it has made. trial: with `remedy` put in,
-    or none; what it prints is kept to itself. cancelled: ends it, from another thread. Raises ScriptError where there
-    is no such script, and Broken where this package has failed in it.
+    advance: called with the number of steps it has made. cancelled: ends it, from another thread. Raises ScriptError
+    where there is no such script, and Broken where this package has failed in it.
     """
-    script.check()
+    spec.script.check()
+    cancelled = cancelled or Event()
     with tempfile.TemporaryDirectory(prefix="unstick-", ignore_cleanup_errors=True) as folder:
-        spec = Spec(script, steps, seed, budget, experiments, keep_going, folder, trial, remedy)
-        cancelled = cancelled or Event()
-        ran = _finished(spec, advance, cancelled)
+        ran = _finished(replace(spec, folder=folder), advance, cancelled)
     if ran.steps is None and not ran.interrupted and not cancelled.is_set():
-        raise Broken(f"the process for {script.title} ended with status {ran.status} before that began", ran.printed)
+        what = f"the process for {spec.script.title} ended with status {ran.status} before that began"
+        raise Broken(what, ran.printed)
     if ran.outcome is not None and ran.outcome.bug is not None:
         raise Broken(ran.outcome.bug.summary, ran.outcome.bug.traceback)
     return ran

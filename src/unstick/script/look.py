@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ..errors import ScriptError
 from .launch import Run, run
-from .spec import Outcome, Script, leads
+from .spec import Outcome, Script, Spec, leads
 
 
 def look(
@@ -21,15 +21,7 @@ def look(
 ) -> tuple[Outcome, bool]:
     """What came of the script, and whether the user interrupted it. Raises ScriptError where no step was seen, and
     KeyboardInterrupt where it was interrupted before."""
-    ran = run(
-        script,
-        steps=steps,
-        seed=seed,
-        budget=budget,
-        experiments=budget / 2 if leads() else 0.0,
-        keep_going=keep_going,
-        advance=advance,
-    )
+    ran = run(Spec(script, steps, seed, budget, budget / 2 if leads() else 0.0, keep_going), advance)
     if ran.outcome is not None and ran.outcome.seen:
         return ran.outcome, ran.interrupted
     if ran.interrupted:

@@ -37,6 +37,12 @@ class Script:
             what = "is a directory; a package is run with -m" if path.is_dir() else f"does not exist (in {Path.cwd()})"
             raise ScriptError(f"{self.path} {what}: name a Python file.")
 
+    @staticmethod
+    def check_device(device: str | None) -> None:
+        """Raises ScriptError where a device was asked for."""
+        if device is not None:
+            raise ScriptError("a script decides itself where it trains: leave the device out")
+
 
 def leads() -> bool:
     """Whether this is the process to report, of those that `torchrun` has started together."""
@@ -47,10 +53,11 @@ def leads() -> bool:
 class Spec:
     """How to run a script. folder: where its process writes how far it is, and in the end an `Outcome`, pickled.
 
-    steps: of each optimizer, to be watched; None for as many as are usual.
-    budget: seconds for its training. experiments: seconds for what is tried on copies afterwards. keep_going: do not
-    end it when all has been seen. trial: with a `remedy` put in, or none, as all trials are: with files of its own.
-    seed: 0 for the script's own seeds; with another one, these become others.
+    steps: of each optimizer, to be watched; None for as many as are usual. seed: 0 for the script's own seeds; with
+    another one, these become others. budget: seconds in which it has to make its first step, and to end, unless it is
+    to keep going. experiments: seconds more for what is tried on copies afterwards. keep_going: do not end it when all
+    has been seen. trial: with a `remedy` put in, or none, as all trials are: with files of its own, and what it prints
+    kept to itself.
     """
 
     script: Script
@@ -58,10 +65,10 @@ class Spec:
     seed: int
     budget: float
     experiments: float
-    keep_going: bool
-    folder: str
+    keep_going: bool = False
     trial: bool = False
     remedy: str | None = None
+    folder: str = ""
 
     @property
     def steps_file(self) -> Path:

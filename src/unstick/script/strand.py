@@ -13,11 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..observation import ENOUGH_SAMPLES, Loop, doubtful
-from ..observe import EVALUATION_BATCHES, EVALUATION_SAMPLES, STEPS, parameter_step, settings, traced_steps
+from ..observation import Loop, doubtful
+from ..observe import (
+    EVALUATION_BATCHES,
+    EVALUATION_SAMPLES,
+    STEPS,
+    begun_alike,
+    settings,
+    traced_steps,
+    usual_steps,
+    with_steps,
+)
+from ..setup import held_by, parameters_of
 from ..trace.record import Recorder
 from ..trace.source import made_at
-from ..trace.statistics import StepMeter, fetch, move, rows_alike
+from ..trace.statistics import StepMeter
 from ..trace.types import Backward, Trace
 from .extract import Recorded
 from .gates import Calls, Gate
@@ -108,7 +118,7 @@ class Strand:
         }
         self._awake = dict.fromkeys(self._can_rest, -1)  # the last step at which each was in training mode
         self._repeated = True
-        self._alike = {n for n, p in self.parameters.items() if p.dim() > 1 and rows_alike(p)}
+        self._alike = begun_alike(self.parameters)
         self._kept_bytes = 0
         self._cleared = self._ever_cleared = True
         self._stray: Passed | None = None
@@ -118,7 +128,7 @@ class Strand:
 
     def _meet_parameters(self) -> None:
         """Those that there are now; some may be added later."""
-        self.held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        self.held = held_by(self.optimizer)
         self.parameters = {n: p for n, p in self.model.named_parameters() if id(p) not in self.others - self.held}
         self.own = [p for p in self.parameters.values() if id(p) in self.held]
 
@@ -172,7 +182,7 @@ class Strand:
     def before_backward(self, exact: bool) -> None:
         """exact: look at every gradient, rather than at whether there is one at all."""
         self.recorder_gate.open = self.tape_gate.open = False
-        if sum(len(group["params"]) for group in self.optimizer.param_groups) != len(self.held):
+        if len(parameters_of(self.optimizer)) != len(self.held):
             self._meet_parameters()
         self._cleared = self._clear(exact or self.tracing)
         self._ever_cleared = self._ever_cleared or self._cleared
@@ -270,12 +280,9 @@ class Strand:
         self.used |= {p.number for p in self.passed}
         if passed:
             self.losses.append(torch.stack([p.loss.float().reshape(()) for p in passed]).sum())
+            self._learn_from(passed[0])
         else:  # the gradients that there are once more
             self.losses.append(self.losses[-1] if self.losses else math.nan)
-        if passed and (trace := passed[0].trace) is not None:
-            self._finish(trace, passed[0].recorded)
-        if passed and passed[0].recorded is not None:
-            self._keep(passed[0].recorded)
         if self.tracing and self.count and self.passed:
             self.clears.append((self.count, self._ever_cleared))
         self.passed.clear()
@@ -286,23 +293,17 @@ class Strand:
             self.final = snapshot(self.model)
         self._plan()
 
+    def _learn_from(self, passed: Passed) -> None:
+        if passed.trace is not None:
+            self._finish(passed.trace, passed.recorded)
+        if passed.recorded is not None:
+            self._keep(passed.recorded)
+
     def _finish(self, trace: Trace, recorded: Recorded | None) -> None:
         """What the step did to each parameter."""
-        numbers: dict[int, list[float]] = {}
-        if self._meter is not None:
-            (numbers,) = fetch(self._meter.measured())
-        moves = {i: move(row) for i, row in numbers.items()}
-        if self._scale != 1.0:
-            moves = {i: m._replace(gradient=m.gradient / self._scale) for i, m in moves.items()}
-        matrices = {op.parameter for op in trace.operations if op.kind == "weights" and "embedding" not in op.name}
-        steps = (
-            parameter_step(p, name, moves.get(i), name in matrices, id(p) in self.held, name in self._alike)
-            for i, (name, p) in enumerate(self.parameters.items())
-        )
-        trace = replace(trace, parameters=tuple(steps))
-        if not self.traces and self.requested is None:
-            self.wanted = max(STEPS, math.ceil(ENOUGH_SAMPLES / trace.predictions))
+        trace = with_steps(trace, self.parameters, self._meter, self.held, self._alike, self._scale)
         if not self.traces:
+            self.wanted = self.requested or usual_steps(trace)
             self.extra = max(EVALUATION_BATCHES, math.ceil(EVALUATION_SAMPLES / trace.predictions))
         if self._meter is not None and recorded is not None and doubtful(trace):
             promised = self._meter.promised() / self._scale

@@ -154,7 +154,7 @@ class Tape(TorchFunctionMode):
 
     def __init__(self, model: nn.Module, paths: Mapping[int, str], calls: Calls) -> None:
         super().__init__()
-        self._model, self._paths, self._calls = model, paths, calls
+        self._paths, self._calls = paths, calls
         self._own = {id(t): name for name, t in state_of(model).items()}
         self.reset()
 

@@ -12,7 +12,7 @@ from ..observe import BUDGET
 from ..trials.jobs import Failure, Job, OutOfTime, Result
 from .launch import Run, run
 from .look import why_nothing
-from .spec import Script
+from .spec import Script, Spec
 
 
 class ScriptTrials:
@@ -45,16 +45,8 @@ class ScriptTrials:
         return seen if again is None else again
 
     def _run(self, remedy: str | None, seed: int, steps: int | None, budget: float, experiments: float = 0.0) -> Run:
-        ran = run(
-            self._script,
-            steps=steps,
-            seed=seed,
-            budget=budget,
-            experiments=experiments,
-            trial=True,
-            remedy=remedy,
-            cancelled=self._cancelled,
-        )
+        spec = Spec(self._script, steps, seed, budget, experiments, trial=True, remedy=remedy)
+        ran = run(spec, cancelled=self._cancelled)
         if ran.interrupted:
             raise KeyboardInterrupt
         return ran

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ..errors import NotApplicable
 from ..setup import Setup
-from ..state import preserved, random_state, set_random_state
+from ..state import drawing as same_draws
+from ..state import preserved, random_state
 from ..trace.source import describe
 from .extract import Recorded
 from .gates import unseen
@@ -47,10 +48,8 @@ class Twin:
         self.parts: dict[str, Any] = {"loss": _nothing}
         self._now: Setup | None = None
         if any(base.__module__.partition(".")[0] == "keras" for m in live.modules() for base in type(m).__mro__):
-            self.fault, self.sound = (
-                "a model of Keras is copied by being saved, which gives its weights new names",
-                False,
-            )
+            self.fault = "a model of Keras is copied by being saved, which gives its weights new names"
+            self.sound = False
             return
         try:
             with preserved(), torch.no_grad():
@@ -162,11 +161,5 @@ def same_modes(model: nn.Module, like: nn.Module) -> None:
 @contextmanager
 def drawing(draws: tuple[Any, ...] | None) -> Iterator[None]:
     """What is drawn at random inside is what was drawn then; outside it is as if nothing had been drawn."""
-    now = random_state()
-    if draws is not None:
-        set_random_state(draws)
-    try:
-        with unseen(), torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        set_random_state(now)
+    with same_draws(draws or random_state()), unseen(), torch.inference_mode(False), torch.enable_grad():
+        yield

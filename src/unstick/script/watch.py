@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..errors import NotApplicable
+from ..setup import held_by, parameters_of
 from ..trace.source import caller, constructing, describe
 from .change import Change
 from .gates import Calls, push_below, remove, without_modes
@@ -182,7 +183,7 @@ class Watcher:
         they hold."""
         if self.busy or not torch.is_grad_enabled() or os.getpid() != self._pid:
             return
-        held = {id(p) for optimizer in self._unbound for p in _parameters(optimizer)}
+        held = {id(p) for optimizer in self._unbound for p in parameters_of(optimizer)}
         if any(id(p) in held for p in module.parameters()) and self._quietly(self._bind, module):
             self._set_gates()
 
@@ -191,18 +192,18 @@ class Watcher:
         self._binding.close()
         self._binding = ExitStack()
         known = [s.optimizer for s in self.strands] + fresh
-        everywhere = {id(p) for optimizer in known for p in _parameters(optimizer)}
+        everywhere = {id(p) for optimizer in known for p in parameters_of(optimizer)}
         for strand in self.strands:
-            strand.make_room(everywhere, {id(p) for optimizer in fresh for p in _parameters(optimizer)})
+            strand.make_room(everywhere, {id(p) for optimizer in fresh for p in parameters_of(optimizer)})
         modules = alive()
-        roots = outermost((p for optimizer in known for p in _parameters(optimizer)), modules)
+        roots = outermost((p for optimizer in known for p in parameters_of(optimizer)), modules)
         if not roots:
             return
         model = together(roots)
         self.twin = Twin(model)
         paths = paths_of(model, modules)
         for optimizer in fresh:
-            own = {id(p) for p in _parameters(optimizer)}
+            own = held_by(optimizer)
             self.strands.append(
                 Strand(
                     optimizer, model, everywhere - own, self.twin, self.calls, paths, self._lines[optimizer],
@@ -379,7 +380,3 @@ def _objective(tensors: Any, grad_tensors: Any = None, *_: Any, **__: Any) -> Te
     with without_modes(), torch.enable_grad():
         parts = itertools.zip_longest(starts, weights)
         return torch.stack([(t if w is None else t * w.detach()).sum() for t, w in parts]).sum()
-
-
-def _parameters(optimizer: Any) -> list[nn.Parameter]:
-    return [p for group in optimizer.param_groups for p in group["params"]]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..observation import Observation
 from ..report.types import Report, jsonable, versions
-from .verdict import Comparison, Verdict, diverged, error_rules, first_attenuation
+from .verdict import Comparison, Verdict, diverged, error_rules, first_attenuation, learning
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _reach(trial: Trial) -> float:
 def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:
     finite = [run.learning.final_loss for run in runs if not diverged(run)]
     metrics = [run.metric for run in runs if run.metric is not None and not diverged(run)]
-    learned = sum(run.learning.learns is True for run in runs)
+    learned = learning(runs)
     measured = [found for run in runs if (found := first_attenuation(run)) is not None]
     # One run's own numbers rather than medians of each, so that the parts sum to the whole.
     typical = sorted(measured, key=lambda found: found.decades)[(len(measured) - 1) // 2] if measured else None

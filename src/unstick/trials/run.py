@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from ..case import Case, describe
-from ..errors import CaseError, NotApplicable, ScriptError
+from ..errors import CaseError, NotApplicable
 from ..experiments import examined
 from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
@@ -65,8 +65,7 @@ def try_remedies(
     _check(steps, seeds, workers)
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
     if isinstance(case, Script):
-        if device is not None:
-            raise ScriptError("a script decides itself where it trains: leave the device out")
+        case.check_device(device)
         trials = ScriptTrials(case)
         parts = _Parts(trials, trials.examine, partial(Threads, trials, trials.cancel), small=0.0)
     else:

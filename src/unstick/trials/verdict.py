@@ -133,7 +133,7 @@ def compare(before: Sequence[Observation], after: Sequence[Observation], cause: 
     return Comparison(
         seeds=len(pairs),
         steps=max((run.learning.steps for run in befores), default=0),
-        learned=(_learning(befores), _learning(afters)),
+        learned=(learning(befores), learning(afters)),
         diverged=(sum(map(diverged, befores)), sum(map(diverged, afters))),
         loss=_means(losses),
         metric=_means(metrics),
@@ -198,7 +198,7 @@ def _gone(cause: str | None, after: Sequence[Observation], decades: float | None
     return 2 * sum(cause in error_rules(run) for run in after) < len(after)
 
 
-def _learning(runs: Sequence[Observation]) -> int:
+def learning(runs: Sequence[Observation]) -> int:
     """How many of them learn."""
     return sum(run.learning.learns is True for run in runs)
 
