@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 from .case import Case
+from .curve import curve
 from .experiments import examined
+from .network import described
 from .observation import Observation, Progress
 from .observe import BUDGET, STEPS, observe
-from .prediction import Prediction, predict
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find, in_order
 from .script.look import look
 from .script.spec import Outcome, Script
 from .trace.attribution import attenuation
-from .trace.types import KINDS, Operation, Trace
+from .trace.types import Trace
 
 
 def diagnose(
@@ -108,9 +108,6 @@ class Diagnosis(Report):
     def to_dict(self) -> dict[str, Any]:
         """The document `unstick/diagnosis/1`. Attenuation and layers are those of the first trace that shows them."""
         seen = self.observation
-        shown = next((t for t in seen.traces if attenuation(t) is not None), seen.traces[0])
-        lost = attenuation(shown)
-        expected = predict(shown)
         document: dict[str, Any] = {
             "schema": "unstick/diagnosis/1",
             "target": seen.target,
@@ -118,14 +115,10 @@ class Diagnosis(Report):
             "learning": asdict(seen.learning),
             "metric": seen.metric,
             "findings": [{**asdict(finding), "severity": finding.severity.value} for finding in self.findings],
-            "attenuation_decades": lost.decades if lost else None,
-            "attenuation_truncated": lost.truncated if lost else None,
-            "attribution": dict(lost.parts) if lost else dict.fromkeys(KINDS),
+            "curve": asdict(curve([seen])),
             "experiments": [asdict(tried) for tried in seen.experiments],
-            "theory": _theory(expected),
             "traces": [_summary(trace) for trace in seen.traces],
-            "path": _path(shown, expected),
-            "layers": [_layer(op) for op in shown.operations],
+            **described(seen.traces),
             "uncovered": list(seen.uncovered),
             "script": _script(self.outcome),
             "interrupted": self.interrupted,
@@ -153,55 +146,3 @@ def _script(outcome: Outcome | None) -> dict[str, Any] | None:
 def _summary(trace: Trace) -> dict[str, Any]:
     lost = attenuation(trace)
     return {"step": trace.step, "loss": trace.loss, "attenuation_decades": lost.decades if lost else None}
-
-
-def _theory(expected: Prediction | None) -> dict[str, Any] | None:
-    """What mean-field theory says of the network in the trace that is shown."""
-    if expected is None:
-        return None
-    reach = expected.reach
-    return {
-        "decades": expected.decades,
-        "measured": expected.measured,
-        "scatter": expected.scatter,
-        "gap": expected.gap,
-        "layers": expected.layers,
-        "reach": reach.layers if reach else None,
-        "reason": reach.reason if reach else None,
-        "sentence": expected.sentence,
-    }
-
-
-def _path(trace: Trace, expected: Prediction | None) -> list[dict[str, Any]]:
-    """log10 of the gradient's norm behind each hidden operation, as measured, and as theory expects it to come back
-    from the last."""
-    last = _decades(trace.hidden[-1]) if trace.hidden else None
-    lost = expected.path if expected and last is not None else (None,) * len(trace.hidden)
-    return [
-        {
-            "module": op.module,
-            "op": op.name,
-            "kind": op.kind,
-            "source": op.source,
-            "decades": _decades(op),
-            "expected": last - decades if last is not None and decades is not None else None,
-        }
-        for op, decades in zip(trace.hidden, lost, strict=True)
-    ]
-
-
-def _decades(op: Operation) -> float | None:
-    norm = op.backward.norm if op.backward else 0.0
-    return math.log10(norm) if 0 < norm < math.inf else None
-
-
-def _layer(op: Operation) -> dict[str, Any]:
-    return {
-        "module": op.module,
-        "op": op.name,
-        "kind": op.kind,
-        "source": op.source,
-        "shape": list(op.shape),
-        "forward": asdict(op.forward),
-        "backward": asdict(op.backward) if op.backward else None,
-    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from .kinds import NORMALISATIONS
 from .types import KINDS, Attenuation, Kind, Operation, Trace
@@ -82,13 +83,17 @@ def attenuation(trace: Trace) -> Attenuation | None:
         first -= 1
     readers = _readers(trace.operations)
     parts: dict[Kind, float] = dict.fromkeys(KINDS, 0.0)
+    terms: list[tuple[int, Kind, float]] = []
     for i in range(first + 1, len(ops)):
-        kind = ops[i].kind if readers[ops[i - 1].index] == 1 else "other"
-        parts[kind] += math.log10(norms[i]) - math.log10(norms[i - 1])
+        kind: Kind = ops[i].kind if readers[ops[i - 1].index] == 1 else "other"
+        lost = math.log10(norms[i]) - math.log10(norms[i - 1])
+        parts[kind] += lost
+        terms.append((ops[i].index, kind, lost))
     decades = math.log10(norms[-1]) - math.log10(norms[first])
-    if first == 0:
-        return Attenuation(decades, parts)
-    return Attenuation(decades, parts, "underflow" if norms[first - 1] == 0.0 else "overflow")
+    truncated: Literal["underflow", "overflow"] | None = None
+    if first > 0:
+        truncated = "underflow" if norms[first - 1] == 0.0 else "overflow"
+    return Attenuation(decades, parts, tuple(terms), truncated)
 
 
 def _readers(operations: Sequence[Operation]) -> list[int]:

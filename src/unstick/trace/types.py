@@ -196,10 +196,13 @@ class Attenuation:
     """How many decades (factors of ten) the gradient loses from the last to the first hidden operation.
 
     decades: log10(‖δ_last‖ / ‖δ_first‖); negative where the gradient grows. parts: the same number, split by the kind
-    of operation that lost it; the parts sum to the whole. truncated: the gradient became exactly zero ("underflow")
-    or infinite ("overflow") before the first operation was reached, so that the whole is a lower bound on its size.
+    of operation that lost it; the parts sum to the whole. terms: (index of an operation on the trunk, the kind that its
+    share is given to, decades), first to last, which sum to it, too. truncated: the gradient became exactly zero
+    ("underflow") or infinite ("overflow") before the first operation was reached, so that the whole is a lower bound on
+    its size.
     """
 
     decades: float
     parts: dict[Kind, float]
+    terms: tuple[tuple[int, Kind, float], ...]
     truncated: Literal["underflow", "overflow"] | None = None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..curve import curve
+from ..network import described
 from ..observation import Observation
 from ..report.types import Report, jsonable, versions
+from ..trace.types import Trace
 from .verdict import Comparison, Verdict, diverged, error_rules, first_attenuation, learning
 
 
@@ -60,6 +63,7 @@ class Trial:
             "diverged": seen.diverged[1] if seen else 0,
             "seeds": seen.seeds if seen else 0,
             "steps": seen.steps if seen else 0,
+            "curve": asdict(curve(self.runs)),
         }
 
 
@@ -161,6 +165,7 @@ class TrialReport(Report):
                 "patch": self.patch.to_dict() if self.patch else None,
                 "interrupted": self.interrupted,
                 "notes": self.notes,
+                "seed": self.baseline[0].seed if self.baseline else None,
                 "seconds": self.seconds,
                 "versions": versions(),
             }
@@ -185,9 +190,6 @@ def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:
     finite = [run.learning.final_loss for run in runs if not diverged(run)]
     metrics = [run.metric for run in runs if run.metric is not None and not diverged(run)]
     learned = learning(runs)
-    measured = [found for run in runs if (found := first_attenuation(run)) is not None]
-    # One run's own numbers rather than medians of each, so that the parts sum to the whole.
-    typical = sorted(measured, key=lambda found: found.decades)[(len(measured) - 1) // 2] if measured else None
     return {
         "loss": _mean(finite),
         "learns": 2 * learned > len(runs),
@@ -196,10 +198,18 @@ def _baseline(runs: tuple[Observation, ...]) -> dict[str, Any]:
         "steps": max((run.learning.steps for run in runs), default=0),
         "diverged": sum(map(diverged, runs)),
         "metric": _mean(metrics),
-        "attenuation_decades": typical.decades if typical else None,
-        "attribution": typical.parts if typical else None,
         "findings": error_rules(runs[0]) if runs else (),
+        "curve": asdict(curve(runs)),
+        **described(_typical(runs)),
     }
+
+
+def _typical(runs: tuple[Observation, ...]) -> tuple[Trace, ...]:
+    """The traces of the run with the median attenuation: one run's own numbers rather than medians of each, so that the
+    parts sum to the whole. Of the first run where none can be measured."""
+    lost = [(found.decades, index) for index, run in enumerate(runs) if (found := first_attenuation(run)) is not None]
+    typical = sorted(lost)[(len(lost) - 1) // 2][1] if lost else 0
+    return runs[typical].traces if runs else ()
 
 
 def _mean(values: list[float]) -> float | None:
