@@ -65,15 +65,29 @@ def facts(document: Document) -> dict[str, Fact]:
 
 def findings(document: Document) -> list[Found]:
     """Those of the unchanged network, each rule once a module."""
-    if document["schema"] == "unstick/demo/1":
-        document = document["diagnosis"]
-    baseline = document.get("trials", {}) if document["schema"] == "unstick/answer/1" else document
     found: dict[tuple[str, str | None], Found] = {}
-    for each in document.get("findings", ()):
-        found.setdefault((each["rule"], each.get("module")), Found(each["rule"], each.get("module"), each["severity"]))
-    for rule in baseline.get("baseline", {}).get("findings", ()):
-        found.setdefault((rule, None), Found(rule, None, "error"))
+    for each in FINDINGS[document["schema"]](document):
+        found.setdefault((each.rule, each.module), each)
     return list(found.values())
+
+
+def _in_full(diagnosis: Document) -> Iterator[Found]:
+    for each in diagnosis["findings"]:
+        yield Found(each["rule"], each.get("module"), each["severity"])
+
+
+def _by_name(trials: Document) -> Iterator[Found]:
+    """Trials name the rules that found an error."""
+    for rule in trials["baseline"].get("findings", ()):
+        yield Found(rule, None, "error")
+
+
+FINDINGS: dict[str, Callable[[Document], Iterator[Found]]] = {
+    "unstick/diagnosis/1": _in_full,
+    "unstick/trials/1": _by_name,
+    "unstick/answer/1": lambda answer: _by_name(answer["trials"]) if "trials" in answer else iter(()),
+    "unstick/demo/1": lambda demo: _in_full(demo["diagnosis"]),
+}
 
 
 def _diagnosis(document: Document) -> Iterator[Fact]:
@@ -134,7 +148,7 @@ def _trial(trial: Document, scale: float | None, terms: tuple[Any, ...]) -> Iter
 
 
 def _answer(document: Document) -> Iterator[Fact]:
-    question = document.get("question", {})
+    question = document.get("question") or {}
     yield Fact("answer", document["answer"], ", ".join(map(str, document["answer"])) or "none")
     if claim := question.get("claim"):
         yield Fact("claim holds", claim["holds"], answer(claim["holds"]).word)

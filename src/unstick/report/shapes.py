@@ -69,7 +69,7 @@ TRIALS = {
 }
 ANSWER = {
     **CIRCUMSTANCES,
-    "question?": {"title?": TEXT, "claim?": ({"text": TEXT, "holds": (TRUTH, NULL)}, NULL)},
+    "question?": ({"title?": TEXT, "claim?": ({"holds": (TRUTH, NULL)}, NULL)}, NULL),
     "answer": [WHOLE],
     "statements": [{"id": WHOLE, "text": TEXT, "holds": TRUTH, "verdict": TEXT, "reason_holds?": (TRUTH, NULL)}],
     "trials?": TRIALS,
