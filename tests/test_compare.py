@@ -18,7 +18,7 @@ from unstick import Comparison, ReportError, compare
 from unstick.cli import OK, WRONG, main
 from unstick.compare import Row
 
-OPPOSITE = {"gone": "new", "new": "gone", "still there": "still there"}
+OPPOSITE = {"gone": "new", "new": "gone", "still": "still"}
 
 
 def learning(**changes: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def test_a_network_that_learns_now() -> None:
         "decades lost": (("15.7", "0.2"), None),
     }
     assert compared.sentence.startswith(
-        "Better in b.json: learns, uses its input, final loss, errors. Findings: 1 gone. Each is one run, and another"
+        "Better in b.json: learns, uses its input, final loss, errors. Findings: 1 gone. A diagnosis is one run, and"
     )
 
 
@@ -98,17 +98,17 @@ def test_findings_are_matched_by_rule_and_module_then_by_rule() -> None:
     both = [finding("dead-units", "1"), finding("dead-units", "3")]
     assert became(both, [finding("dead-units", "3")]) == [
         ("dead-units", "gone", True),
-        ("dead-units", "still there", None),
+        ("dead-units", "still", None),
     ]
     moved = compare(diagnosis(findings=[finding("dead-units", "1")]), diagnosis(findings=[finding("dead-units", "2")]))
     assert moved.findings[0].shown == ("error in 1", "error in 2")
-    assert moved.findings[0].became == "still there"
+    assert moved.findings[0].became == "still"
 
 
 def test_a_graver_finding_is_worse_and_a_note_is_neither() -> None:
     warning, error, note = (finding("dead-units", "1", severity) for severity in ("warning", "error", "info"))
-    assert became([warning], [error]) == [("dead-units", "still there", False)]
-    assert became([error], [note]) == [("dead-units", "still there", True)]
+    assert became([warning], [error]) == [("dead-units", "still", False)]
+    assert became([error], [note]) == [("dead-units", "still", True)]
     assert became([note], []) == [("dead-units", "gone", None)]
 
 
@@ -118,22 +118,22 @@ def test_trials_are_matched_by_remedy() -> None:
     new = trials(trial("batchnorm", "helps"), trial("relu", "fixes", loss=loss), recommended="batchnorm")
     changed = rows(compare(old, new))
     assert changed["recommended"].shown == ("relu", "batchnorm")
-    assert changed["relu: verdict"].shown == ("no effect", "fixes it")
-    assert changed["relu: verdict"].better is None  # it is about the unchanged network of its own report
-    assert (changed["relu: learns"].shown, changed["relu: learns"].better) == (("0 of 3 seeds", "3 of 3 seeds"), True)
-    assert (changed["relu: loss"].shown, changed["relu: loss"].better) == (("0.300", "0.500"), False)
-    assert changed["relu: difference"].shown == ("-2.00 (-2.50 to -1.50)", "-1.80 (-2.00 to -1.60)")
-    assert changed["relu: difference"].better is None
-    assert changed["tanh: verdict"].shown == ("harms", "not tried")
-    assert changed["batchnorm: verdict"].shown == ("not tried", "helps")
+    assert changed["relu verdict"].shown == ("no effect", "fixes it")
+    assert changed["relu verdict"].better is None  # it is about the unchanged network of its own report
+    assert (changed["relu learns"].shown, changed["relu learns"].better) == (("0 of 3 seeds", "3 of 3 seeds"), True)
+    assert (changed["relu loss"].shown, changed["relu loss"].better) == (("0.300", "0.500"), False)
+    assert changed["relu difference"].shown == ("-2.00 (-2.50 to -1.50)", "-1.80 (-2.00 to -1.60)")
+    assert changed["relu difference"].better is None
+    assert changed["tanh verdict"].shown == ("harms", "not tried")
+    assert changed["batchnorm verdict"].shown == ("not tried", "helps")
 
 
 def test_means_over_other_numbers_of_seeds_are_not_ranked() -> None:
     better = {**trials()["baseline"], "loss": 0.5, "learns": True, "learned": 8, "seeds": 8}
     compared = compare(trials(), trials(baseline=better))
-    assert rows(compared)["unchanged: loss"].better is None
-    assert rows(compared)["unchanged: learns"].better is True
-    assert "not those of one change: seeds. Losses are means over a few seeds" in compared.sentence
+    assert rows(compared)["(unchanged) loss"].better is None
+    assert rows(compared)["(unchanged) learns"].better is True
+    assert "not those of one change: seeds. Trials are counts and means over a few seeds" in compared.sentence
 
 
 def test_findings_of_the_unchanged_network() -> None:
@@ -149,9 +149,9 @@ def test_answers_are_matched_by_the_number_of_the_statement() -> None:
     open_ = statement(2, holds=False, helps=False, verdict="inconclusive", reason_holds=None)
     changed = rows(compare(old, answer(statement(1, text="Another text."), open_, statement(3))))
     assert changed["answer"].shown == ("1, 2", "1, 3")
-    assert changed["statement 2: holds"].shown == ("yes", "not settled")
-    assert changed["statement 2: reason is true"].shown == ("yes", "not known")
-    assert changed["statement 3: holds"].shown == ("not asked", "yes")
+    assert changed["statement 2 holds"].shown == ("yes", "not settled")
+    assert changed["statement 2 reason is true"].shown == ("yes", "not known")
+    assert changed["statement 3 holds"].shown == ("not asked", "yes")
     assert changed["text of statement 1"].part == "run"
 
 
@@ -192,7 +192,7 @@ def test_python_is_asked_for_documents() -> None:
 def test_a_document_beside_itself_has_not_changed(make: Any) -> None:
     document = compare(make(), make()).to_dict()
     assert document["changed"] == []
-    assert {row["became"] for row in document["findings"]} <= {"still there"}
+    assert {row["became"] for row in document["findings"]} <= {"still"}
     assert document["sentence"] == "Nothing that is compared here has changed."
     assert json.loads(json.dumps(document, allow_nan=False)) == document
 

@@ -11,7 +11,7 @@ from .report.facts import RUN, Fact, Found, facts, findings
 from .report.shapes import KINDS, check
 from .report.types import Report, jsonable, versions
 
-GONE, NEW, STILL = "gone", "new", "still there"
+GONE, NEW, STILL = "gone", "new", "still"
 
 
 def compare(
@@ -41,7 +41,8 @@ def compare(
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of a table. before, after: as in the documents. shown: both for people. better: whether `after` is; None
-    where that cannot be said. part: "result", or "run" for the circumstances. became: of a finding."""
+    where that cannot be said. part: "result", "finding", or "run" for the circumstances. became: of a finding, "gone",
+    "new" or "still"."""
 
     what: str
     before: Any
@@ -70,8 +71,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison(Report):
-    """What differs between two reports. changed, same: facts that both have. findings: of either, with what became of
-    each. names: what the two are called."""
+    """What differs between two reports. changed, same: what both say, other than findings. findings: of either, with
+    what became of each. names: what the two are called."""
 
     before: Mapping[str, Any] = field(repr=False)
     after: Mapping[str, Any] = field(repr=False)
@@ -107,10 +108,11 @@ class Comparison(Report):
             yield f"These differ as well, so the numbers are not those of one change: {_cut(run)}."
         if interrupted := [n for n, d in zip(self.names, (self.before, self.after), strict=True) if _interrupted(d)]:
             yield f"Interrupted before its end: {' and '.join(interrupted)}."
-        if "diagnosis" in self.before["schema"]:
-            yield "Each is one run, and another seed alone would move its numbers: `unstick try` repeats runs."
-        else:
-            yield "Losses are means over a few seeds; whether they differ by chance was not tested."
+        schema = self.before["schema"]
+        if schema in ("unstick/diagnosis/1", "unstick/demo/1"):
+            yield "A diagnosis is one run, and another seed alone would move its numbers: `unstick try` repeats runs."
+        if schema != "unstick/diagnosis/1":
+            yield "Trials are counts and means over a few seeds; whether they differ by chance was not tested."
 
     def to_dict(self) -> dict[str, Any]:
         document: dict[str, Any] = jsonable(

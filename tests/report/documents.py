@@ -195,7 +195,7 @@ def comparison(**changes: Any) -> dict[str, Any]:
         "findings": [
             row("vanishing-gradient", "error in net.0", "", better=True, became="gone"),
             row("dead-units", "", "error in net.1", better=False, became="new"),
-            row("unscaled-inputs", "info", "info", became="still there"),
+            row("unscaled-inputs", "info", "info", became="still"),
         ],
         "same": [row("steps", "300", "300", part="run")],
         "before": diagnosis(),

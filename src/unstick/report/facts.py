@@ -119,10 +119,10 @@ def _trials(document: Document) -> Iterator[Fact]:
     yield Fact("recommended", document["recommended"], document["recommended"] or "none")
     if unchanged["seeds"]:
         repeated = (*terms, unchanged["seeds"])
-        yield _learned("unchanged: learns", unchanged)
-        yield _loss("unchanged: loss", unchanged["loss"], unchanged["loss"], repeated)
-        yield from _gradient(unchanged, "unchanged: ")
-        yield from _metric("unchanged: metric", unchanged.get("metric"), repeated)
+        yield _learned("(unchanged) learns", unchanged)
+        yield _loss("(unchanged) loss", unchanged["loss"], unchanged["loss"], repeated)
+        yield from _gradient(unchanged, "(unchanged) ")
+        yield from _metric("(unchanged) metric", unchanged.get("metric"), repeated)
     for trial in document["trials"]:
         yield from _trial(trial, unchanged["loss"], terms)
     yield from _circumstances(document)
@@ -134,17 +134,17 @@ def _trials(document: Document) -> Iterator[Fact]:
 def _trial(trial: Document, scale: float | None, terms: tuple[Any, ...]) -> Iterator[Fact]:
     """A verdict is about the unchanged network of its own report, so that neither of two is the better one."""
     name, loss, terms = trial["remedy"], trial["loss"] or {}, (*terms, trial["seeds"])
-    yield Fact(f"{name}: verdict", trial["verdict"], _verdict(trial["verdict"]), absent="not tried")
+    yield Fact(f"{name} verdict", trial["verdict"], _verdict(trial["verdict"]), absent="not tried")
     if not trial["seeds"]:
         return
-    yield _learned(f"{name}: learns", trial)
+    yield _learned(f"{name} learns", trial)
     if "after" in loss:
-        yield _loss(f"{name}: loss", loss["after"], scale, terms)
+        yield _loss(f"{name} loss", loss["after"], scale, terms)
     if "difference" in loss:
-        yield Fact(f"{name}: difference", [loss["difference"], loss.get("interval")], _interval(loss), absent="")
+        yield Fact(f"{name} difference", [loss["difference"], loss.get("interval")], _interval(loss))
     if (gradient := trial.get("gradient")) and "after" in gradient:
-        yield Fact(f"{name}: decades lost", gradient["after"], _decades(gradient["after"]))
-    yield from _metric(f"{name}: metric", (trial.get("metric") or {}).get("after"), terms)
+        yield Fact(f"{name} decades lost", gradient["after"], _decades(gradient["after"]))
+    yield from _metric(f"{name} metric", (trial.get("metric") or {}).get("after"), terms)
 
 
 def _answer(document: Document) -> Iterator[Fact]:
@@ -166,11 +166,11 @@ def _answer(document: Document) -> Iterator[Fact]:
 def _statement(statement: Document) -> Iterator[Fact]:
     name, open_ = f"statement {statement['id']}", statement["verdict"] == "inconclusive"
     holds = "not settled" if open_ else answer(statement["holds"]).word
-    yield Fact(f"{name}: holds", None if open_ else statement["holds"], holds, absent="not asked")
-    yield Fact(f"{name}: verdict", statement["verdict"], _verdict(statement["verdict"]))
+    yield Fact(f"{name} holds", None if open_ else statement["holds"], holds, absent="not asked")
+    yield Fact(f"{name} verdict", statement["verdict"], _verdict(statement["verdict"]))
     if "reason_holds" in statement:
         true = statement["reason_holds"]
-        yield Fact(f"{name}: reason is true", true, answer(true).word)
+        yield Fact(f"{name} reason is true", true, answer(true).word)
 
 
 def _demo(document: Document) -> Iterator[Fact]:

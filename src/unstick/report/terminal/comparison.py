@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,11 @@ from .pen import Blocks, Pen
 
 Document = Mapping[str, Any]
 
-NARROW = 40
+NARROW = 50
 """Characters below which four columns do not fit, and each row is drawn as lines of its own."""
+
+SAME = 12
+"""Of what is the same, so many are named: all of a diagnosis, the first of a demo."""
 
 
 def blocks(document: Document, pen: Pen) -> Blocks:
@@ -23,9 +27,10 @@ def blocks(document: Document, pen: Pen) -> Blocks:
     if rows := [*document["changed"], *document["findings"]]:
         yield ""
         yield from _narrow(rows, pen) if pen.width < NARROW else _table(rows, pen)
-    if document["same"]:
-        same = ", ".join(f"{row['what']} {row['shown'][0]}" for row in document["same"])
-        yield pen.text(f"The same in both: {_line(same)}.", "dim")
+    if same := document["same"]:
+        named = ", ".join(f"{row['what']} {row['shown'][0]}" for row in same[:SAME])
+        more = f" and {len(same) - SAME} more" if len(same) > SAME else ""
+        yield pen.text(f"The same in both: {_line(named)}{more}.", "dim")
     yield ""
     yield pen.text(_line(document["sentence"]), "bold")
 
@@ -34,8 +39,12 @@ def _table(rows: Sequence[Document], pen: Pen) -> Blocks:
     cells: list[Sequence[str | Text]] = []
     for row in rows:
         old, new = map(_line, row["shown"])
-        cells.append((_line(row["what"]), old, new, _sign(row, pen)))
-    yield pen.table(("", "before", "after", ""), cells)
+        what = textwrap.fill(_line(row["what"]), pen.width * 3 // 10)
+        cells.append((what, old, new, _sign(row, pen)))
+    table = pen.table(("", "before", "after", ""), cells)
+    for i in (0, -1):  # what there is room for stays whole; numbers are short, and places can be broken
+        table.columns[i].no_wrap = True
+    yield table
 
 
 def _narrow(rows: Sequence[Document], pen: Pen) -> Blocks:
