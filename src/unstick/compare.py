@@ -97,10 +97,11 @@ class Comparison(Report):
         if worse:
             yield f"Worse in {self.names[1]}: {_cut(worse)}."
         if not better and not worse:
-            yield "Of none of the numbers can it be said which is better."
-        counts = {became: sum(row.became == became for row in self.findings) for became in (GONE, NEW, STILL)}
+            yield "None of the numbers can be called better or worse."
+        words = ((GONE, "gone"), (NEW, "new"), (STILL, "still there"))
+        counts = [(sum(row.became == became for row in self.findings), word) for became, word in words]
         if self.findings:
-            yield f"Findings: {', '.join(f'{count} {became}' for became, count in counts.items() if count)}."
+            yield f"Findings: {', '.join(f'{count} {word}' for count, word in counts if count)}."
 
     @property
     def _caveats(self) -> Iterator[str]:

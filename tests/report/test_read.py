@@ -68,6 +68,13 @@ def test_refuses_what_is_no_file(tmp_path: Path) -> None:
         read(str(tmp_path / ("n" * 300)))
 
 
+def test_refuses_what_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unstick.report.read.LARGEST", 100)
+    (tmp_path / "r.json").write_text(WHOLE)
+    with pytest.raises(ReportError, match="r.json is no report: it is larger than"):
+        read(str(tmp_path / "r.json"))
+
+
 def test_numbers_that_json_does_not_have_are_null(tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text('{"a": NaN, "b": [Infinity, 1e999]}')
     assert read(str(tmp_path / "r.json")) == {"a": None, "b": [None, None]}
