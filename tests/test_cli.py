@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,9 @@ def unstick(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run([sys.executable, "-m", "unstick", *arguments], capture_output=True, text=True, **options)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["--version"], ["diagnose", "--help"], ["try", "--nonsense"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["--version"], ["diagnose", "--help"], ["compare", "--help"], ["try", "--nonsense"]]
+)
 def test_help_and_wrong_calls_do_not_wait_for_torch(arguments: list[str]) -> None:
     code = f"""
 import sys
@@ -68,7 +71,7 @@ print([name for name in ("torch", "numpy", "rich", "loky") if name in sys.module
     assert ran.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["demo", "diagnose", "try", "check", "theory", "rules", "remedies"])
+@pytest.mark.parametrize("command", ["demo", "diagnose", "try", "check", "compare", "theory", "rules", "remedies"])
 def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == OK
     assert f"  unstick {command}" in capsys.readouterr().out.split("Options:")[0].split("\n", 1)[1]
@@ -95,6 +98,9 @@ def test_help_teaches_with_examples(command: str, capsys: pytest.CaptureFixture[
         (["diagnose", "model.py:well", "--json", "a", "--html", "a"], "--json and --html both name a"),
         (["check", "no-such-question"], "there is no question file no-such-question"),
         (["check", "--target", "nowhere.py:case"], "nowhere.py does not exist"),
+        (["compare", "before.json"], "Missing argument 'AFTER'"),
+        (["compare", "before.json", "after.json"], "there is no file before.json"),
+        (["compare", "-", "-"], "only one of the two can be standard input. See 'unstick compare --help'."),
         (["theory"], "name an ACTIVATION, or give --map FILE"),
         (["theory", "sigmod"], "theory knows no activation 'sigmod'; did you mean 'sigmoid'?"),
         (["theory", "tanh", "--init", "hee"], "there is no initialisation 'hee'; did you mean 'he'?"),
@@ -219,6 +225,28 @@ def test_rules_and_remedies_are_listed(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["rules"]) == OK
     text = capsys.readouterr().out
     assert all(rule["id"] in text and rule["title"] in text for rule in rules)
+
+
+def test_compare_answers_without_torch(folder: Path) -> None:
+    """One process, from two files to JSON and a page."""
+    learning = {"learns": False, "initial_loss": 2.3, "final_loss": 2.3, "steps": 100}
+    before = {"schema": "unstick/diagnosis/1", "target": "a", "learning": learning, "findings": []}
+    (folder / "before.json").write_text(json.dumps(before))
+    (folder / "after.json").write_text(json.dumps({**before, "learning": {**learning, "learns": True}}))
+    code = """
+import sys
+from unstick.cli import main
+status = main(["compare", "before.json", "after.json", "--json=-", "--html=page.html"])
+print([name for name in ("torch", "numpy") if name in sys.modules], file=sys.stderr)
+sys.exit(status)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=folder)
+    document = json.loads(ran.stdout)
+    assert document["schema"] == "unstick/comparison/1"
+    assert document["names"] == ["before.json", "after.json"]
+    assert [(row["what"], row["better"]) for row in document["changed"]] == [("learns", True)]
+    assert ran.stderr.splitlines() == ["written: page.html", "[]"]
+    assert "✓ better" in re.sub("<[^>]*>", "", (folder / "page.html").read_text())
 
 
 def test_theory_answers_without_torch() -> None:

@@ -37,9 +37,9 @@ def test_other_names_are_not() -> None:
 
 def test_modules_do_not_hide_the_functions_of_the_same_name() -> None:
     code = """
-import unstick.diagnose, unstick.observe
+import unstick.compare, unstick.diagnose, unstick.observe
 import unstick
-assert callable(unstick.diagnose) and callable(unstick.observe)
+assert callable(unstick.compare) and callable(unstick.diagnose) and callable(unstick.observe)
 from unstick import diagnose
 assert diagnose is unstick.diagnose
 """

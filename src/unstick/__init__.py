@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .case import Case
+    from .compare import Comparison, compare
     from .diagnose import Diagnosis, diagnose
     from .errors import (
         CaseError,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
         OutputError,
         QuestionError,
         RemedyError,
+        ReportError,
         ScriptError,
         TargetError,
         TheoryError,
@@ -51,6 +53,8 @@ _HOMES = {
     "TrialReport": (".trials", "TrialReport"),
     "check": (".questions.check", "check"),
     "Answer": (".questions.answer", "Answer"),
+    "compare": (".compare", "compare"),
+    "Comparison": (".compare", "Comparison"),
     # what they are made of
     "observe": (".observe", "observe"),
     "Observation": (".observation", "Observation"),
@@ -71,6 +75,7 @@ _HOMES = {
     "NotApplicable": (".errors", "NotApplicable"),
     "TheoryError": (".errors", "TheoryError"),
     "QuestionError": (".errors", "QuestionError"),
+    "ReportError": (".errors", "ReportError"),
     "OutputError": (".errors", "OutputError"),
 }
 
@@ -83,6 +88,8 @@ __all__ = [  # noqa: RUF022 - grouped as above
     "TrialReport",
     "check",
     "Answer",
+    "compare",
+    "Comparison",
     "observe",
     "Observation",
     "Trace",
@@ -101,6 +108,7 @@ __all__ = [  # noqa: RUF022 - grouped as above
     "NotApplicable",
     "TheoryError",
     "QuestionError",
+    "ReportError",
     "OutputError",
     "__version__",
 ]

@@ -29,6 +29,10 @@ class TheoryError(UnstickError, ValueError):
     """Theory was asked about something that it does not know, or with numbers that make no sense."""
 
 
+class ReportError(UnstickError):
+    """A file is not a report, or not one that can be compared with the other."""
+
+
 class OutputError(UnstickError):
     """A report cannot be written where it was asked for."""
 

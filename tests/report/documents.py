@@ -169,7 +169,52 @@ def theory(**changes: Any) -> dict[str, Any]:
     return {**document, **changes}
 
 
-EVERY = (diagnosis, lambda: trials(trial("relu", "fixes")), lambda: answer(statement(1)), demo, rules, remedies, theory)
+def row(what: str, before: str, after: str, **changes: Any) -> dict[str, Any]:
+    document = {
+        "what": what,
+        "part": "result",
+        "before": before,
+        "after": after,
+        "shown": [before, after],
+        "better": None,
+        "became": None,
+    }
+    return {**document, **changes}
+
+
+def comparison(**changes: Any) -> dict[str, Any]:
+    document = {
+        "schema": "unstick/comparison/1",
+        "names": ["before.json", "after.json"],
+        "sentence": "Better in after.json: learns.",
+        "changed": [
+            row("learns", "no", "yes", better=True),
+            row("errors", "1", "2", better=False),
+            row("loss before", "2.69", "2.31"),
+        ],
+        "findings": [
+            row("vanishing-gradient", "error in net.0", "", better=True, became="gone"),
+            row("dead-units", "", "error in net.1", better=False, became="new"),
+            row("unscaled-inputs", "info", "info", became="still"),
+        ],
+        "same": [row("steps", "300", "300", part="run")],
+        "before": diagnosis(),
+        "after": diagnosis(),
+        "versions": {},
+    }
+    return {**document, **changes}
+
+
+def _trials() -> dict[str, Any]:
+    return trials(trial("relu", "fixes"))
+
+
+def _answer() -> dict[str, Any]:
+    return answer(statement(1))
+
+
+EVERY = (diagnosis, _trials, _answer, demo, rules, remedies, theory, comparison)
+COMPARED = (diagnosis, _trials, _answer, demo)
 
 
 def poisoned(value: Any) -> Any:

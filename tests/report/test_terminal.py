@@ -198,6 +198,35 @@ def test_theory_of_networks_that_lose_nothing_or_have_one_layer() -> None:
     assert "critical no weights are" in text
 
 
+@pytest.mark.parametrize("width", [60, 100])
+def test_comparison_is_one_table_with_words_beside_the_signs(width: int) -> None:
+    text = plain(documents.comparison(), width=width)
+    rows = {line.split("  ")[0].strip(): line.split() for line in text.splitlines()}
+    assert max(map(len, text.splitlines())) <= width
+    assert rows["learns"][1:] == ["no", "yes", "✓", "better"]
+    assert rows["errors"][1:] == ["1", "2", "✗", "worse"]
+    assert rows["loss before"][-2:] == ["2.69", "2.31"]
+    assert rows["vanishing-gradient"][-2:] == ["✓", "gone"]
+    assert rows["dead-units"][-2:] == ["✗", "new"]
+    assert "net.0" in text
+    assert rows["unscaled-inputs"][1:] == ["info", "info", "–", "still"]
+    assert "The same in both: steps 300." in text
+    assert text.splitlines()[-1] == "Better in after.json: learns."
+
+
+def test_comparison_on_a_very_narrow_terminal_is_a_list() -> None:
+    lines = plain(documents.comparison(), width=24, ascii_only=True).splitlines()
+    assert lines[lines.index("learns") :][:3] == ["learns", "  no -> yes", "  + better"]
+    assert lines[lines.index("  2.69 -> 2.31") + 1] == "vanishing-gradient"  # no line where nothing is to be said
+
+
+def test_comparison_of_read_documents_does_not_steer_the_terminal() -> None:
+    hostile = documents.row("lea\x1b[31mrns", "no\nyes", "\u202eyes", better=True, became="go\x07ne")
+    text = plain(documents.comparison(changed=[hostile], names=["a\x1b[2J", "b"], sentence="\x1b[1mWell."))
+    assert all(line.isprintable() for line in text.splitlines())
+    assert "no yes" in text
+
+
 @pytest.mark.parametrize("make", documents.EVERY)
 def test_names_from_the_users_code_are_literal(make: Any) -> None:
     text = plain(documents.poisoned(make()), width=4000)

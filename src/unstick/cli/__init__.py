@@ -199,6 +199,31 @@ def check(output: Output, question: str, target: str | None, ask: bool, **option
     return output.show(report)
 
 
+@command(cli, "json", "html")
+@click.argument("before")
+@click.argument("after")
+def compare(output: Output, before: str, after: str) -> int:
+    """Show two reports side by side: what changed from BEFORE to AFTER.
+
+    Both are JSON files that diagnose, try, check or demo wrote with --json, and of one kind; one of them may be -,
+    which is standard input. Better and worse name a direction; whether it is chance is not tested. Where target, steps
+    or seed differ, losses are neither.
+
+    \b
+    unstick diagnose train.py --json before.json
+    unstick diagnose train.py --json after.json       # once it was changed
+    unstick compare before.json after.json
+    unstick compare before.json after.json --html comparison.html
+    unstick diagnose train.py --json - | unstick compare before.json -
+    """
+    from ..compare import compare as side_by_side
+    from ..report.read import STANDARD_INPUT, read, title
+
+    if before == after == STANDARD_INPUT:
+        raise click.UsageError("only one of the two can be standard input", click.get_current_context())
+    return output.show(side_by_side(read(before), read(after), names=(title(before), title(after))))
+
+
 @command(cli, "init", "std", "depth", "width", "norm", "side", "batch", "map", "json")
 @click.argument("activation", required=False)
 def theory(output: Output, activation: str | None, map_file: str | None, **options: Any) -> int:

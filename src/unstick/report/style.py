@@ -34,6 +34,10 @@ VERDICTS = {
     "not-applicable": Style("not applicable", "bright_black", "○", "o"),
 }
 
+BETTER = Style("better", "green", "✓", "+")
+WORSE = Style("worse", "red", "✗", "x")
+NEITHER = Style("", "bright_black", "–", "-")
+
 YES = Style("yes", "green", "✓", "+")
 NO = Style("no", "red", "✗", "x")
 UNKNOWN = Style("not known", "yellow", "?", "?")

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 
-from . import answer, demo, diagnosis, lists, theory, trials
+from . import answer, comparison, demo, diagnosis, lists, theory, trials
 from .pen import Blocks, Pen
 
 Document = Mapping[str, Any]
@@ -19,6 +19,7 @@ RENDERERS: dict[str, Callable[[Document, Pen], Blocks]] = {
     "unstick/trials/1": trials.blocks,
     "unstick/answer/1": answer.blocks,
     "unstick/demo/1": demo.blocks,
+    "unstick/comparison/1": comparison.blocks,
     "unstick/theory/1": theory.blocks,
     "unstick/rules/1": lists.rules,
     "unstick/remedies/1": lists.remedies,

@@ -1,0 +1,147 @@
+"""What a document must hold for its report to be compared. Other fields may be there, such as newer versions add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import ReportError
+
+TEXT, NUMBER, WHOLE, TRUTH, NULL = "a text", "a number", "a whole number", "true or false", "null"
+
+TESTS = {
+    TEXT: lambda value: isinstance(value, str),
+    NUMBER: lambda value: _whole(value) or isinstance(value, float),
+    WHOLE: lambda value: _whole(value),
+    TRUTH: lambda value: isinstance(value, bool),
+    NULL: lambda value: value is None,
+}
+LARGEST = 1e300  # whole numbers beyond it would not fit a float
+
+# A tuple holds alternatives, a list what each of its members is, a dictionary its fields: a ? marks those that may be
+# missing, * stands for all.
+MAYBE = (NUMBER, NULL)
+PARTS = ({"*": MAYBE}, NULL)
+CIRCUMSTANCES: dict[str, Any] = {"target": TEXT, "interrupted?": TRUTH, "versions?": {"*": TEXT}}
+
+DIAGNOSIS = {
+    **CIRCUMSTANCES,
+    "learning": {
+        "learns": (TRUTH, NULL),
+        "initial_loss": MAYBE,
+        "final_loss": MAYBE,
+        "steps": WHOLE,
+        "constant_loss?": MAYBE,
+        "uses_input?": (TRUTH, NULL),
+    },
+    "findings": [{"rule": TEXT, "severity": TEXT, "module?": (TEXT, NULL)}],
+    "metric?": MAYBE,
+    "seed?": WHOLE,
+    "attenuation_decades?": MAYBE,
+    "attribution?": PARTS,
+}
+TRIALS = {
+    **CIRCUMSTANCES,
+    "baseline": {
+        "loss": MAYBE,
+        "learns": TRUTH,
+        "seeds": WHOLE,
+        "learned?": WHOLE,
+        "steps?": WHOLE,
+        "metric?": MAYBE,
+        "attenuation_decades?": MAYBE,
+        "attribution?": PARTS,
+        "findings?": [TEXT],
+    },
+    "trials": [
+        {
+            "remedy": TEXT,
+            "verdict": TEXT,
+            "learns": TRUTH,
+            "seeds": WHOLE,
+            "learned?": WHOLE,
+            "loss": ({"after?": MAYBE, "difference?": MAYBE, "interval?": ([MAYBE], NULL)}, NULL),
+            "gradient?": ({"after?": MAYBE}, NULL),
+            "metric?": ({"after?": MAYBE}, NULL),
+        }
+    ],
+    "recommended": (TEXT, NULL),
+}
+ANSWER = {
+    **CIRCUMSTANCES,
+    "question?": ({"title?": TEXT, "claim?": ({"holds": (TRUTH, NULL)}, NULL)}, NULL),
+    "answer": [WHOLE],
+    "statements": [{"id": WHOLE, "text": TEXT, "holds": TRUTH, "verdict": TEXT, "reason_holds?": (TRUTH, NULL)}],
+    "trials?": TRIALS,
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "unstick/diagnosis/1": DIAGNOSIS,
+    "unstick/trials/1": TRIALS,
+    "unstick/answer/1": ANSWER,
+    "unstick/demo/1": {"diagnosis": DIAGNOSIS, "trials": TRIALS, "answer": ANSWER},
+}
+KINDS = {
+    "unstick/diagnosis/1": "a diagnosis (unstick diagnose)",
+    "unstick/trials/1": "a report of trials (unstick try)",
+    "unstick/answer/1": "an answer (unstick check)",
+    "unstick/demo/1": "a demo (unstick demo)",
+    "unstick/comparison/1": "a comparison (unstick compare)",
+    "unstick/theory/1": "theory (unstick theory)",
+    "unstick/rules/1": "the list of rules (unstick rules)",
+    "unstick/remedies/1": "the list of remedies (unstick remedies)",
+}
+COMPARED = "what diagnose, try, check and demo write with --json can be compared"
+
+
+def check(document: Any, name: str) -> str:
+    """The document's schema. Raises ReportError, which calls the document `name`, where it cannot be compared."""
+    schema = document.get("schema") if isinstance(document, Mapping) else None
+    if not isinstance(schema, str):
+        raise ReportError(f"{name} is not a report of unstick: it has no schema; {COMPARED}.")
+    if schema in SHAPES:
+        if wrong := misfit(document, SHAPES[schema]):
+            raise ReportError(
+                f"{name} is not a report that this version of unstick can read: {wrong}; write it anew with --json."
+            )
+        return schema
+    if schema in KINDS:
+        raise ReportError(f"{name} is {KINDS[schema]}; only {COMPARED}.")
+    if schema.startswith("unstick/"):
+        raise ReportError(
+            f"{name} has the schema {schema[:60]!r}, which this version of unstick does not know; update unstick, or "
+            "write the report anew."
+        )
+    raise ReportError(f"{name} is not a report of unstick: its schema is {schema[:60]!r}; {COMPARED}.")
+
+
+def misfit(value: Any, shape: Any, where: str = "") -> str | None:
+    """The first thing in `value` that is not as `shape` asks for, in words; None where there is none."""
+    if isinstance(shape, tuple):
+        found = [misfit(value, each, where) for each in shape]
+        return None if None in found else found[0]
+    if isinstance(shape, str):
+        return None if TESTS[shape](value) else f"{where} should be {shape}"
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{where} should be a list"
+        return _first(misfit(each, shape[0], f"{where}[{i}]") for i, each in enumerate(value))
+    if not isinstance(value, Mapping):
+        return f"{where} should be an object"
+    return _first(_field(value, name, each, where) for name, each in shape.items())
+
+
+def _field(value: Mapping[str, Any], name: str, shape: Any, where: str) -> str | None:
+    path = f"{where}.{name}".removeprefix(".").removesuffix("?")
+    if name == "*":
+        return _first(misfit(each, shape, path) for each in value.values())
+    if name.removesuffix("?") in value:
+        return misfit(value[name.removesuffix("?")], shape, path)
+    return None if name.endswith("?") else f"{path} is missing"
+
+
+def _first(found: Any) -> str | None:
+    return next((each for each in found if each is not None), None)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
