@@ -15,6 +15,7 @@ from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
+from ..report.progress import watched
 from ..rules import find
 from ..script.spec import Script
 from ..script.trial import ScriptTrials
@@ -35,6 +36,7 @@ SMALL_WORK = 8.0
 NO_LIMIT = float("inf")
 
 
+@watched
 def try_remedies(
     case: Case | Script,
     remedies: Sequence[str | Remedy] | None = None,
@@ -55,7 +57,7 @@ def try_remedies(
     time. seeds: exactly so many runs of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the
     first run. budget: seconds for everything; what is not settled by then is `inconclusive`. workers: processes; None:
     as many as the work is worth. progress: called with what is going on and the number of runs that are done and
-    planned, which may still grow.
+    planned, which may still grow; None: a bar in a notebook, as in `diagnose`.
 
     The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
     what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict.
