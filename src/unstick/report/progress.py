@@ -71,18 +71,17 @@ def _notebook(at_the_end: ExitStack) -> Progress | None:
     return None
 
 
-class _Bars:
-    """Draws now and then; the first and the last of each description in any case."""
+class Bars:
+    """Draws now and then; where a bar begins, ends or gets another total, at once."""
 
     def __init__(self) -> None:
         self.bars: dict[str, tuple[int, int]] = {}
         self._next = 0.0
 
     def __call__(self, description: str, done: int, total: int) -> None:
-        now = time.perf_counter()
-        due = now >= self._next or done >= total or description not in self.bars
+        now, (_, before) = time.perf_counter(), self.bars.get(description, (0, None))
         self.bars[description] = (done, total)
-        if due:
+        if now >= self._next or done >= total or total != before:
             self._next = now + SELDOM
             self.draw(description)
 
@@ -90,7 +89,7 @@ class _Bars:
         raise NotImplementedError
 
 
-class _Jupyter(_Bars):
+class _Jupyter(Bars):
     """One output, which is replaced. HTML and an alternative in words: that needs no widgets, neither in the kernel nor
     in what shows the notebook."""
 
@@ -121,7 +120,7 @@ class _Jupyter(_Bars):
         return "\n".join(f"{name} {done}/{total}" for name, (done, total) in self.bars.items())
 
 
-class _Marimo(_Bars):
+class _Marimo(Bars):
     """marimo's own bars, one for each description."""
 
     def __init__(self, marimo: Any, at_the_end: ExitStack) -> None:

@@ -118,6 +118,7 @@ class Bench:
         interrupted = False
         engine: Engine | None = None
         try:
+            self._tell()
             if self.workers is not None and self.workers > 1:
                 engine = self.parts.start(self.workers)  # starts up while the first run goes on here
             self._first_run(MOST_SUGGESTED if remedies is None else len(remedies))
@@ -190,6 +191,7 @@ class Bench:
         wanted = [(r, s) for s in range(self.seed, self.seed + seeds) for r in (None, *remedies)]
         jobs = [Job(r, s, self.steps, self.deadline) for r, s in wanted if (_name(r), s) not in self.results]
         self.planned = len(self.results) + len(jobs)
+        self._tell()
         for index, result in engine.run(jobs):
             job = jobs[index]
             if job.remedy is None and isinstance(result, Failure):
@@ -198,6 +200,9 @@ class Bench:
 
     def _take(self, remedy: Remedy | None, seed: int, result: Result) -> None:
         self.results[_name(remedy), seed] = result
+        self._tell()
+
+    def _tell(self) -> None:
         if self.progress is not None:
             self.progress("trials", len(self.results), self.planned)
 
