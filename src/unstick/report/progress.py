@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from ..observation import Progress
 
-SELDOM = 0.1  # seconds; eyes follow no more, and a browser is spared
+SELDOM = 0.2  # seconds; each drawing takes about as long as a step of a small network
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -137,4 +137,4 @@ class _Marimo(Bars):
             self._shown[description] = self._at_the_end.enter_context(bar)
         shown = self._shown[description]
         shown.total = total
-        shown.update(done - shown.current, subtitle=f"{done}/{total}")
+        shown.update(done - shown.current)
