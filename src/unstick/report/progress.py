@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar
 
 from ..observation import Progress
 
@@ -55,7 +55,7 @@ def watched(function: Callable[P, R]) -> Callable[P, R]:
                 kwargs["progress"] = _notebook(at_the_end)
             return function(*args, **kwargs)
 
-    return cast(Callable[P, R], call)
+    return call
 
 
 def _notebook(at_the_end: ExitStack) -> Progress | None:
