@@ -9,7 +9,7 @@ from typing import Any
 from .diagnose import Diagnosis, diagnose
 from .observation import Progress
 from .questions import Answer, check, load
-from .report.progress import watched
+from .report.notebooks import watched
 from .report.types import Report
 from .target import load as load_case
 

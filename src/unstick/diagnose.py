@@ -13,7 +13,7 @@ from .experiments import examined
 from .observation import Observation, Progress
 from .observe import BUDGET, STEPS, observe
 from .prediction import Prediction, predict
-from .report.progress import watched
+from .report.notebooks import watched
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find, in_order
 from .script.look import look

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from unstick.observation import Progress
+from unstick.report.notebooks import SELDOM, Bars, watched
 
 CASE = """
 import os, signal, sys
@@ -227,3 +231,40 @@ def test_plain_python_shows_the_words_and_imports_no_notebook() -> None:
     assert "learner does not learn" in ran.stdout
     assert ran.stdout.endswith("set()\n")
     assert "20/20" not in ran.stdout + ran.stderr
+
+
+class Counted(Bars):
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[tuple[int, int]] = []
+
+    def draw(self, description: str) -> None:
+        self.drawn.append(self.bars[description])
+
+
+def test_a_notebook_is_not_drawn_at_each_step() -> None:
+    bars, started = Counted(), time.perf_counter()
+    for step in range(20_000):
+        bars("training", step + 1, 20_000)
+    assert len(bars.drawn) <= 2 + (time.perf_counter() - started) / SELDOM
+    assert bars.drawn[0] == (1, 20_000)
+    assert bars.drawn[-1] == (20_000, 20_000)
+
+
+def test_a_total_that_grows_is_drawn_at_once() -> None:
+    bars = Counted()
+    for state in ((0, 1), (1, 1), (1, 12)):
+        bars("trials", *state)
+    assert bars.drawn == [(0, 1), (1, 1), (1, 12)]
+
+
+@watched
+def inner(*, progress: Progress | None = None) -> Progress | None:
+    return progress
+
+
+def test_outside_of_notebooks_a_function_gets_what_it_was_given() -> None:
+    def own(*_: object) -> None: ...
+
+    assert inner() is None
+    assert inner(progress=own) is own

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..case import Case
 from ..errors import QuestionError
 from ..observation import Progress
-from ..report.progress import watched
+from ..report.notebooks import watched
 from ..report.style import VERDICTS
 from ..target import load as load_target
 from ..trials import Trial, TrialReport, try_remedies

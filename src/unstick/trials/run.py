@@ -15,7 +15,7 @@ from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
-from ..report.progress import watched
+from ..report.notebooks import watched
 from ..rules import find
 from ..script.spec import Script
 from ..script.trial import ScriptTrials
