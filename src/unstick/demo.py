@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .diagnose import Diagnosis, diagnose
+from .observation import Progress
 from .questions import Answer, check, load
+from .report.notebooks import watched
 from .report.types import Report
 from .target import load as load_case
 
@@ -17,7 +18,7 @@ LOOKING = 0.2
 """Share of the time budget for the diagnosis; the trials need many runs, the diagnosis one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Demo(Report):
     """The diagnosis and the answer; the trials that the answer rests on come with it."""
 
@@ -40,6 +41,7 @@ class Demo(Report):
         }
 
 
+@watched
 def demo(
     *,
     steps: int | None = None,
@@ -49,7 +51,7 @@ def demo(
     workers: int | None = None,
     device: str | None = None,
     asked: tuple[int, ...] | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Demo:
     """Diagnose the reference case and judge its question. Options as for `diagnose` and `check`.
 

@@ -13,6 +13,7 @@ from .experiments import examined
 from .network import described
 from .observation import Observation, Progress
 from .observe import BUDGET, STEPS, observe
+from .report.notebooks import watched
 from .report.types import Report, jsonable, versions
 from .rules import Finding, Severity, find, in_order
 from .script.look import look
@@ -21,6 +22,7 @@ from .trace.attribution import attenuation
 from .trace.types import Trace
 
 
+@watched
 def diagnose(
     case: Case | Script,
     *,
@@ -36,8 +38,9 @@ def diagnose(
 
     steps: optimizer steps to watch (300, and more where batches are so small that these hold fewer than 1,000 samples).
     budget: seconds after which the run ends, with what it has (120). device: where to run; None leaves the model where
-    it is. progress: called with (description, done, total). keep_going: let a script run to its end. seed: of a script,
-    for what it leaves unseeded.
+    it is. progress: called with (description, done, total); None: a bar where this is called in a notebook (Jupyter or
+    marimo), and nothing elsewhere; `lambda *_: None` for nothing in a notebook, either. keep_going: let a script run to
+    its end. seed: of a script, for what it leaves unseeded.
 
     Nothing of the user's is changed. Same seed, same findings. Ctrl-C ends the run and keeps what it has, marked as
     interrupted. Raises CaseError where the case cannot run, ScriptError for a script that makes no step.
@@ -83,7 +86,7 @@ def _of_script(outcome: Outcome, interrupted: bool, started: float) -> Diagnosis
     return Diagnosis(worst, in_order(found.values()), time.perf_counter() - started, outcome)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis(Report):
     """What was seen, and what it means. outcome: of a script's process."""
 

@@ -54,7 +54,8 @@ def observe(
 ) -> Observation:
     """Train a copy of `case`, changed by `remedy`, for `steps` steps or `budget` seconds (120), and measure.
 
-    steps: None for 300, and more where batches are so small that 300 hold fewer than 1,000 samples.
+    steps: None for 300, and more where batches are so small that 300 hold fewer than 1,000 samples. progress: called
+    with (description, done, total); nothing is shown without it, in a notebook neither.
 
     interruptible: Ctrl-C, after the first step, ends the training like the budget does, instead of being raised.
 

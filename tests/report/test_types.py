@@ -15,7 +15,7 @@ from report.documents import HOSTILE
 from unstick.report.types import Report, jsonable, versions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sample(Report):
     document: dict[str, Any]
 

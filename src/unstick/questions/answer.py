@@ -65,7 +65,7 @@ class StatementJudged:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer(Report):
     """The statements of a question, judged on one case. asked: what the reader answered beforehand, if asked."""
 

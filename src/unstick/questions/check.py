@@ -8,6 +8,7 @@ from pathlib import Path
 from ..case import Case
 from ..errors import QuestionError
 from ..observation import Progress
+from ..report.notebooks import watched
 from ..report.style import VERDICTS
 from ..target import load as load_target
 from ..trials import Trial, TrialReport, try_remedies
@@ -18,6 +19,7 @@ from .load import Claim, Question, Statement, load
 from .reasons import REASONS, Judged
 
 
+@watched
 def check(
     question: str | Path | Question,
     case: Case | None = None,

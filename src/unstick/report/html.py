@@ -45,7 +45,14 @@ def fragment(document: Mapping[str, Any]) -> str:
 
 
 def _recorded(document: Mapping[str, Any]) -> Console:
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, legacy_windows=False)
+    console = Console(
+        record=True,
+        width=WIDTH,
+        file=io.StringIO(),
+        force_terminal=True,
+        force_jupyter=False,  # there it would display what is to be returned
+        legacy_windows=False,
+    )
     console.print(render(document))
     return console
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class Report(ABC):
-    """A result. Frozen dataclasses inherit from it and say what they hold in `to_dict`; the rest follows from that."""
+    """A result. Frozen dataclasses (with `repr=False`) inherit from it and say what they hold in `to_dict`; the rest
+    follows from that."""
 
     __slots__ = ()
 
@@ -43,7 +44,8 @@ class Report(ABC):
 
         return fragment(self.to_dict())
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
+        """The report in words: what a console shows of the value, and a notebook keeps beside the HTML."""
         from .terminal import plain
 
         return plain(self.to_dict())

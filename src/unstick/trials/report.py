@@ -97,7 +97,7 @@ class Patched:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrialReport(Report):
     """All remedies that were tried on one case, in the order in which they were given.
 
@@ -107,7 +107,7 @@ class TrialReport(Report):
     """
 
     target: str
-    baseline: tuple[Observation, ...] = field(repr=False)
+    baseline: tuple[Observation, ...]
     trials: tuple[Trial, ...]
     cause: str | None = None
     interrupted: bool = False

@@ -15,6 +15,7 @@ from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
+from ..report.notebooks import watched
 from ..rules import find
 from ..script.spec import Script
 from ..script.trial import ScriptTrials
@@ -35,6 +36,7 @@ SMALL_WORK = 8.0
 NO_LIMIT = float("inf")
 
 
+@watched
 def try_remedies(
     case: Case | Script,
     remedies: Sequence[str | Remedy] | None = None,
@@ -55,7 +57,7 @@ def try_remedies(
     time. seeds: exactly so many runs of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the
     first run. budget: seconds for everything; what is not settled by then is `inconclusive`. workers: processes; None:
     as many as the work is worth. progress: called with what is going on and the number of runs that are done and
-    planned, which may still grow.
+    planned, which may still grow; None: a bar in a notebook, as in `diagnose`.
 
     The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
     what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict.
@@ -116,6 +118,7 @@ class Bench:
         interrupted = False
         engine: Engine | None = None
         try:
+            self._tell()
             if self.workers is not None and self.workers > 1:
                 engine = self.parts.start(self.workers)  # starts up while the first run goes on here
             self._first_run(MOST_SUGGESTED if remedies is None else len(remedies))
@@ -188,6 +191,7 @@ class Bench:
         wanted = [(r, s) for s in range(self.seed, self.seed + seeds) for r in (None, *remedies)]
         jobs = [Job(r, s, self.steps, self.deadline) for r, s in wanted if (_name(r), s) not in self.results]
         self.planned = len(self.results) + len(jobs)
+        self._tell()
         for index, result in engine.run(jobs):
             job = jobs[index]
             if job.remedy is None and isinstance(result, Failure):
@@ -196,6 +200,9 @@ class Bench:
 
     def _take(self, remedy: Remedy | None, seed: int, result: Result) -> None:
         self.results[_name(remedy), seed] = result
+        self._tell()
+
+    def _tell(self) -> None:
         if self.progress is not None:
             self.progress("trials", len(self.results), self.planned)
 

@@ -48,7 +48,14 @@ def render(document: Document) -> Rendering:
 
 def plain(document: Document, width: int = 100, ascii_only: bool = False) -> str:
     """The same as text without colours, and without blanks at the ends of lines."""
-    console = Console(file=io.StringIO(), width=width, no_color=True, force_terminal=False, legacy_windows=False)
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        no_color=True,
+        force_terminal=False,
+        force_jupyter=False,  # there it would display what is to be returned
+        legacy_windows=False,
+    )
     with console.capture() as captured:
         console.print(Rendering(document, ascii_only))
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
