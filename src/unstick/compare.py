@@ -69,7 +69,7 @@ class Row:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Report):
     """What differs between two reports. changed, same: what both say, other than findings. findings: of either, with
     what became of each. names: what the two are called."""

@@ -1,0 +1,358 @@
+"""The network as a strip of operations from input to loss: the signal on its way forward, the gradient on its way back,
+what theory expects of it, and which kinds of operation it is lost in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .groups import grouped
+from .look import AXIS, INK, KINDS, LOOKS, MODULE, PURPLE, Chart, cut, decades, short, spec
+
+Document = Mapping[str, Any]
+Row = dict[str, Any]
+
+TOOLTIP = (
+    ("name", "module"),
+    ("op", "operation"),
+    ("source", "line"),
+    ("shape", "shape"),
+    ("forward", "signal, rms"),
+    ("between", "of it, between samples"),
+    ("gradient", "gradient norm"),
+    ("expected", "theory expects"),
+    ("lost", "decades lost here"),
+)
+COLUMNS = (("place", "#"), TOOLTIP[0], ("op", "operation"), ("kind", "kind"), *TOOLTIP[2:])
+
+MANY = 120
+"""More operations than this are first shown module by module."""
+
+SEEN = "datum.level == level && datum.end > from && datum.start < to"
+ACROSS: dict[str, Any] = {
+    "type": "quantitative",
+    "scale": {"domainMin": {"expr": "from"}, "domainMax": {"expr": "to"}, "nice": False, "zero": False},
+    "axis": None,
+}
+
+
+def network(document: Document) -> Chart | None:
+    """None where no operation was seen. `document`: a diagnosis, or what trials say of the unchanged network."""
+    layers, path = document.get("layers") or (), document.get("path") or ()
+    if not layers:
+        return None
+    single = _operations(layers, path)
+    groups = grouped(layers)
+    many = len(layers) > MANY
+    rows = [*single, *(_group(name, single[start:end]) for name, start, end in groups)] if many else single
+    parts = _parts(groups, len(layers)) if many else [("every operation", 0, len(layers), "operations")]
+    return Chart(
+        id="network",
+        title="The signal on its way forward, the gradient on its way back",
+        says=_says(document, layers, path),
+        spec=spec(
+            params=_params(parts),
+            datasets={"network": rows},
+            data={"name": "network"},
+            transform=[{"filter": SEEN}],
+            vconcat=_panels(rows, bool(path)),
+            spacing=10,
+            resolve={"scale": {"x": "shared"}},
+        ),
+        dataset="network",
+        columns=COLUMNS,
+    )
+
+
+def _operations(layers: Sequence[Document], path: Sequence[Document]) -> list[Row]:
+    """One row for each operation, in forward order."""
+    trunk = {place["index"]: place for place in path if "index" in place}
+    behind = _lost_behind(path)
+    ends = [place["index"] for place in path if "index" in place]
+    until = dict(zip(ends, [*ends[1:], ends[-1] + 1] if ends else [], strict=True))
+    rows = []
+    for index, layer in enumerate(layers):
+        forward, backward, place = layer.get("forward") or {}, layer.get("backward") or {}, trunk.get(index, {})
+        expected = place.get("expected")
+        rows.append(
+            {
+                "level": "operations",
+                "trunk": not ends or index in until or not ends[0] < index < ends[-1],
+                "place": index,
+                "start": index,
+                "end": index + 1,
+                "until": until.get(index, index),
+                "name": "loss" if layer.get("module") is None else short(str(layer["module"] or "(model)")),
+                "op": short(str(layer.get("op", ""))),
+                "kind": layer.get("kind") if layer.get("kind") in KINDS else "other",
+                "source": short(str(layer.get("source") or ""), 80),
+                "shape": " × ".join(map(str, layer.get("shape") or ())),
+                "forward": cut(forward.get("rms")),
+                "between": cut(forward.get("between")),
+                "gradient": cut(backward.get("norm")),
+                "expected": None if expected is None else cut(10.0**expected),
+                "lost": cut(place.get("lost")),
+                **{kind: cut(lost) for kind, lost in behind.get(index, {}).items()},
+            }
+        )
+    return [{key: value for key, value in row.items() if value not in (None, "")} for row in rows]
+
+
+def _lost_behind(path: Sequence[Document]) -> dict[int, dict[str, float]]:
+    """Of each operation on the trunk: the decades that are lost on the way back to its output, by kind."""
+    lost = dict.fromkeys(KINDS, 0.0)
+    found = {}
+    for place in reversed(path):
+        if "index" in place:
+            found[place["index"]] = dict(lost)
+        if place.get("lost") is None or place.get("lost_in") not in KINDS:
+            break  # the first of the trunk, or the gradient cannot be followed any further
+        lost[place["lost_in"]] += place["lost"]
+    return found
+
+
+def _group(name: str, members: Sequence[Row]) -> Row:
+    """A module as one place: what it passes on, and what comes back through all of it."""
+    first, last = members[0], members[-1]
+    trunk = [row for row in members if any(kind in row for kind in KINDS)]
+    back = next((row["gradient"] for row in (*trunk, first) if "gradient" in row), None)
+    lost = [row["lost"] for row in members if "lost" in row]
+    ends = {key: trunk[0][key] for key in (*KINDS, "expected") if trunk and key in trunk[0]}
+    ahead: Row = {key: last[key] for key in ("forward", "between", "shape") if key in last}
+    return {
+        "level": "groups",
+        "trunk": True,
+        "place": first["place"],
+        "start": first["start"],
+        "end": last["end"],
+        "until": last["end"] if trunk else first["start"],
+        "name": short(name),
+        "op": f"{len(members)} operations" if len(members) > 1 else first["op"],
+        "kind": first["kind"] if len(members) == 1 else MODULE,
+        **ahead,
+        **({} if back is None else {"gradient": back}),
+        **({"lost": cut(sum(lost))} if lost else {}),
+        **ends,
+    }
+
+
+def _parts(groups: Sequence[tuple[str, int, int]], count: int) -> list[tuple[str, int, int, str]]:
+    """What can be looked at: (name, start, end, level)."""
+    whole = [("the whole network, by module", 0, count, "groups"), ("every operation", 0, count, "operations")]
+    return [*whole, *((short(name), start, end, "operations") for name, start, end in groups if end - start > 1)]
+
+
+def _params(parts: Sequence[tuple[str, int, int, str]]) -> list[dict[str, Any]]:
+    """The part that is shown can be chosen where there is a choice, with the mouse or the keyboard."""
+    labels = [name for name, *_ in parts]
+    choice = {"input": "select", "options": list(range(len(parts))), "labels": labels, "name": "Show "}
+    return [
+        {"name": "parts", "value": [list(part[1:]) for part in parts]},
+        {"name": "part", "value": 0, **({"bind": choice} if len(parts) > 1 else {})},
+        {"name": "from", "expr": "parts[part][0]"},
+        {"name": "to", "expr": "parts[part][1]"},
+        {"name": "level", "expr": "parts[part][2]"},
+    ]
+
+
+def _panels(rows: Sequence[Row], trunk: bool) -> list[dict[str, Any]]:
+    panels = [_signal(rows, "forward", "signal going forward, rms", 120, []), _lane(rows), _gradient(rows)]
+    return [*panels, _lost(rows)] if trunk else panels
+
+
+def _look(rows: Sequence[Row], part: int, field: str = "kind", **legend: Any) -> dict[str, Any]:
+    """Colour (part 0) or shape (part 1) by the kind of operation. With no `legend`, there is none."""
+    kinds = [*KINDS, MODULE] if any(row["kind"] == MODULE for row in rows) else [*KINDS]
+    scale = {"domain": kinds, "range": [LOOKS[kind][part] for kind in kinds]}
+    return {"field": field, "type": "nominal", "scale": scale, "legend": legend or None}
+
+
+def _signal(rows: Sequence[Row], field: str, title: str, height: int, more: list[dict[str, Any]]) -> dict[str, Any]:
+    """Decades of one number along the network: a line, a mark for each operation, and its numbers on hovering."""
+    known = [math.log10(row[name]) for row in rows for name in (field, "expected") if row.get(name, 0) > 0]
+    own = [math.log10(row[field]) for row in rows if row.get(field, 0) > 0]
+    shown = known if field == "gradient" else own
+    low, high = decades(min(shown, default=0.0), max(shown, default=0.0))
+    axis = {
+        "title": None,
+        "labelExpr": "'1e' + format(datum.value, '+d')",
+        "tickMinStep": 1,
+        "tickCount": 6,
+        "minExtent": AXIS,
+        "maxExtent": AXIS,
+    }
+    up = {"field": "value", "type": "quantitative", "axis": axis, "scale": {"domain": [low, high], "zero": False}}
+    x = {"field": "middle", **ACROSS}
+    values = [
+        {"calculate": "(datum.start + datum.end) / 2", "as": "middle"},
+        {"calculate": f"datum.{field} > 0 ? log(datum.{field}) / LN10 : null", "as": "value"},
+    ]
+    legend: dict[str, Any] = {"columns": {"expr": "width < 420 ? 3 : 5"}} if field == "forward" else {}
+    return {
+        "title": title,
+        "width": "container",
+        "height": height,
+        "transform": values,
+        "layer": [
+            {
+                "name": f"{field}-line",
+                "transform": [{"filter": "datum.trunk"}],
+                "mark": {"type": "line", "color": INK, "opacity": 0.5, "strokeWidth": 1.5},
+                "encoding": {"x": x, "y": up, "order": {"field": "place"}},
+            },
+            {
+                "name": f"{field}-points",
+                "transform": [{"filter": "isValid(datum.value)"}],
+                "mark": {
+                    "type": "point",
+                    "filled": True,
+                    "opacity": 1,
+                    "size": {"expr": "level == 'operations' && to - from > 120 ? 14 : 36"},
+                },
+                "encoding": {"x": x, "y": up, "color": _look(rows, 0, **legend), "shape": _look(rows, 1, **legend)},
+            },
+            *more,
+            _hover(field),
+        ],
+    }
+
+
+def _hover(name: str) -> dict[str, Any]:
+    """Over the whole height, so that the numbers are found without aiming."""
+    return {
+        "name": f"{name}-hover",
+        "params": [{"name": f"{name}_at", "select": {"type": "point", "on": "pointerover", "clear": "pointerout"}}],
+        "mark": {"type": "rect", "color": INK},
+        "encoding": {
+            "x": {"field": "start", **ACROSS},
+            "x2": {"field": "end"},
+            "opacity": {"condition": {"param": f"{name}_at", "empty": False, "value": 0.1}, "value": 0},
+            "tooltip": [
+                {"field": field, "title": title, **({"format": ".3g"} if field in NUMBERS else {})}
+                for field, title in TOOLTIP
+            ],
+        },
+    }
+
+
+NUMBERS = ("forward", "between", "gradient", "expected", "lost")
+
+
+def _gradient(rows: Sequence[Row]) -> dict[str, Any]:
+    """As measured, and as theory expects it; where it is exactly zero there is no place on the scale, but a mark below
+    it."""
+    x = {"field": "middle", **ACROSS}
+    theory: dict[str, Any] = {
+        "name": "theory-line",
+        "transform": [
+            {"calculate": "datum.expected > 0 ? log(datum.expected) / LN10 : null", "as": "theory"},
+            {"filter": "isValid(datum.theory)"},
+        ],
+        "mark": {"type": "line", "strokeDash": [6, 4], "strokeWidth": 2.5, "color": PURPLE},
+        "encoding": {"x": x, "y": {"field": "theory", "type": "quantitative"}, "order": {"field": "place"}},
+    }
+    gone: dict[str, Any] = {
+        "name": "gradient-gone",
+        "transform": [{"filter": "datum.gradient === 0"}],
+        "mark": {"type": "point", "shape": "triangle-down", "color": INK, "size": 30, "y": "height"},
+        "encoding": {"x": x},
+    }
+    more = [theory] if any("expected" in row for row in rows) else []
+    more += [gone] if any(row.get("gradient") == 0 for row in rows) else []
+    title = "gradient coming back, norm" + ("; dashed: what theory expects" if theory in more else "")
+    return _signal(rows, "gradient", title, 180, more)
+
+
+def _lane(rows: Sequence[Row]) -> dict[str, Any]:
+    """The operations themselves, named where there is room."""
+    return {
+        "width": "container",
+        "height": 22,
+        "layer": [
+            {
+                "name": "lane-operations",
+                "mark": {"type": "rect", "stroke": INK, "strokeOpacity": 0.25, "opacity": 0.85},
+                "encoding": {
+                    "x": {"field": "start", **ACROSS},
+                    "x2": {"field": "end"},
+                    "color": _look(rows, 0),
+                    "tooltip": [{"field": field, "title": title} for field, title in TOOLTIP[:4]],
+                },
+            },
+            {
+                "name": "lane-names",
+                "transform": [
+                    {"calculate": "(datum.start + datum.end) / 2", "as": "middle"},
+                    {"calculate": "datum.level == 'groups' ? datum.name : datum.op", "as": "label"},
+                ],
+                "mark": {
+                    "type": "text",
+                    "fontSize": 10,
+                    "color": "white",
+                    "limit": {"expr": "max(1, width * (datum.end - datum.start) / (to - from) - 4)"},
+                    "opacity": {"expr": "width * (datum.end - datum.start) / (to - from) < 26 ? 0 : 1"},
+                },
+                "encoding": {"x": {"field": "middle", **ACROSS}, "text": {"field": "label"}},
+            },
+        ],
+    }
+
+
+def _lost(rows: Sequence[Row]) -> dict[str, Any]:
+    """Decades lost on the way back to each place, stacked by the kind of operation they are lost in; what a kind gives
+    back goes below zero."""
+    stack = {"stack": "decades", "groupby": ["start"], "sort": [{"field": "of"}], "as": ["bottom", "top"]}
+    axis = {"title": None, "tickCount": 5, "minExtent": AXIS, "maxExtent": AXIS}
+    sums = [sum(v for k in KINDS if (v := row.get(k, 0.0)) * sign > 0) for row in rows for sign in (1, -1)]
+    domain = list(decades(min(sums, default=0.0), max(sums, default=0.0)))
+    return {
+        "title": "decades lost on the way back to each place, by what they are lost in; below zero: given back",
+        "width": "container",
+        "height": 140,
+        "layer": [
+            {
+                "name": "lost-parts",
+                "transform": [
+                    {"filter": "datum.until > datum.start"},
+                    {"fold": list(KINDS), "as": ["of", "decades"]},
+                    {"filter": "isValid(datum.decades) && datum.decades != 0"},
+                    stack,
+                ],
+                "mark": {"type": "rect"},
+                "encoding": {
+                    "x": {"field": "start", **ACROSS},
+                    "x2": {"field": "until"},
+                    "y": {"field": "bottom", "type": "quantitative", "axis": axis, "scale": {"domain": domain}},
+                    "y2": {"field": "top"},
+                    "color": _look(rows, 0, "of"),
+                    "tooltip": [
+                        {"field": "name", "title": "back to"},
+                        {"field": "of", "title": "lost in"},
+                        {"field": "decades", "title": "decades", "format": ".3g"},
+                    ],
+                },
+            },
+            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {"y": {"datum": 0}}},
+        ],
+    }
+
+
+def _says(document: Document, layers: Sequence[Document], path: Sequence[Document]) -> str:
+    """The picture in words."""
+    norms = [value for layer in layers if (value := (layer.get("backward") or {}).get("norm"))]
+    whole = f"{len(layers)} operations from input to loss."
+    if not norms:
+        return f"{whole} No gradient was measured."
+    said = f"{whole} The gradient's norm lies between {min(norms):.1e} and {max(norms):.1e}."
+    lost = document.get("attenuation_decades")
+    if lost is not None:
+        parts = ", ".join(
+            f"{abs(value):.1f} {'lost' if value > 0 else 'gained'} in {kind}"
+            for kind, value in (document.get("attribution") or {}).items()
+            if value and abs(value) >= 0.05
+        )
+        verb = "loses" if lost >= 0 else "gains"
+        said += f" On its way back it {verb} {abs(lost):.1f} decades" + (f": {parts}." if parts else ".")
+    theory = document.get("theory")
+    return f"{said} {theory['sentence']}" if theory else said
