@@ -208,7 +208,7 @@ def _signal(rows: Sequence[Row], field: str, title: str, height: int, more: list
                     "type": "point",
                     "filled": True,
                     "opacity": 1,
-                    "size": {"expr": "level == 'operations' && to - from > 120 ? 14 : 36"},
+                    "size": {"expr": SIZE},
                 },
                 "encoding": {"x": x, "y": up, "color": _look(rows, 0, **legend), "shape": _look(rows, 1, **legend)},
             },
@@ -236,6 +236,7 @@ def _hover(name: str) -> dict[str, Any]:
     }
 
 
+SIZE = "level == 'operations' && to - from > 120 ? 14 : 36"
 NUMBERS = ("forward", "between", "gradient", "expected", "lost")
 
 

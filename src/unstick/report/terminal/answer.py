@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ..style import INTERRUPTED
 from ..style import answer as style_of
+from ..words import listed, settled
 from .pen import Blocks, Pen
 
 
@@ -25,7 +26,7 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     yield ""
     if document.get("interrupted"):
         yield pen.text(INTERRUPTED, "yellow")
-    if open_ := [s["id"] for s in document["statements"] if not _settled(s)]:
+    if open_ := [s["id"] for s in document["statements"] if not settled(s)]:
         yield pen.text(f"Not settled by these runs: {listed(open_)}", "yellow")
     textbook = [s["id"] for s in document["statements"] if s["textbook"]]
     if any(s["textbook"] is not None for s in document["statements"]):
@@ -35,18 +36,13 @@ def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     yield pen.text(f"answer: {listed(document['answer'])}", "bold")
 
 
-def listed(numbers: Sequence[int]) -> str:
-    """ "2, 3", or "none"."""
-    return ", ".join(map(str, numbers)) or "none"
-
-
 def _claim(claim: Mapping[str, Any], pen: Pen) -> Blocks:
     yield pen.labelled(style_of(claim["holds"]), (claim["text"], "bold"))
     yield pen.indented(pen.text(claim["explanation"]))
 
 
 def _statement(statement: Mapping[str, Any], pen: Pen) -> Blocks:
-    holds = statement["holds"] if _settled(statement) else None
+    holds = statement["holds"] if settled(statement) else None
     yield pen.labelled(style_of(holds), (f"{statement['id']}. {statement['text']}", "bold"))
     yield pen.indented(_verdicts(statement, pen))
     yield pen.indented(pen.text(statement["explanation"]))
@@ -56,18 +52,13 @@ def _statement(statement: Mapping[str, Any], pen: Pen) -> Blocks:
 
 def _verdicts(statement: Mapping[str, Any], pen: Pen) -> Text:
     """Two verdicts, since a change may help for another reason than the one given."""
-    helps = style_of(statement["helps"] if _settled(statement) else None)
+    helps = style_of(statement["helps"] if settled(statement) else None)
     line = pen.labelled(helps, "the change helps: ", (helps.word, helps.colour))
     if statement["reason"] is not None:
         true = style_of(statement["reason_holds"])
         line.append("   ")
         line.append_text(pen.labelled(true, "the reason is true: ", (true.word, true.colour)))
     return line
-
-
-def _settled(statement: Mapping[str, Any]) -> bool:
-    """Whether the runs told if its change helps."""
-    return bool(statement["verdict"] != "inconclusive")
 
 
 def _compared(asked: Sequence[int], measured: Sequence[int], pen: Pen) -> Text:

@@ -7,7 +7,8 @@ from typing import Any
 
 from rich.text import Text
 
-from ..style import INTERRUPTED, VERDICTS, number, plural
+from ..style import VERDICTS, number
+from ..words import DECADES, LOSS, decades, learned, recommendation
 from .pen import Blocks, Pen
 
 COLUMNS = ("change", "verdict", "loss", "learns", "decades lost")
@@ -15,12 +16,6 @@ WIDE = 66
 """Characters that all columns need; narrower, only the first three are drawn."""
 
 SHOWN = 3  # lines of source
-
-LOSS = "loss: after training, mean over the seeds."
-DECADES = (
-    "decades lost: how many times the gradient shrinks by a factor of ten on its way back to the first layer; "
-    "below 0, it grows."
-)
 
 
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
@@ -87,34 +82,11 @@ def sentences(trials: Sequence[Mapping[str, Any]], pen: Pen) -> Blocks:
             yield pen.indented(pen.text(f"at {', '.join(lines[:SHOWN])}{more}", "dim"))
 
 
-def recommendation(document: Mapping[str, Any]) -> str:
-    """The one line to take home."""
-    verdicts = {trial["verdict"] for trial in document["trials"]}
-    if document.get("interrupted") and verdicts <= {"inconclusive"}:
-        return "Interrupted before anything was settled."
-    stopped = f"{INTERRUPTED} " if document.get("interrupted") else ""
-    if document["recommended"] is not None:
-        return stopped + f"Recommended: {document['recommended']}"
-    if not verdicts:
-        return _nothing_to_try(document["baseline"])
-    if verdicts == {"inconclusive"}:
-        return "These runs do not settle it: give them more --steps or --seeds."
-    return stopped + "None of these changes can be recommended."
-
-
-def _nothing_to_try(baseline: Mapping[str, Any]) -> str:
-    seen = "the network learns, and" if baseline["learns"] else "the network does not learn, but"
-    return (
-        f"Nothing to try: {seen} no finding suggests a change. "
-        "To compare changes anyway, name them; `unstick remedies` lists them."
-    )
-
-
 def _unchanged(baseline: Mapping[str, Any]) -> Sequence[str | Text]:
     if not baseline["seeds"]:
         return "(unchanged)", "", "", "", ""
-    decades = _decades(baseline["attenuation_decades"])
-    return "(unchanged)", "", number(baseline["loss"]), _learned(baseline), decades
+    lost = decades(baseline["attenuation_decades"])
+    return "(unchanged)", "", number(baseline["loss"]), learned(baseline), lost
 
 
 def _row(trial: Mapping[str, Any], pen: Pen) -> Sequence[str | Text]:
@@ -123,14 +95,4 @@ def _row(trial: Mapping[str, Any], pen: Pen) -> Sequence[str | Text]:
     loss, gradient = trial["loss"] or {}, trial["gradient"] or {}
     if not trial["seeds"]:
         return trial["remedy"], verdict, "", "", ""
-    return trial["remedy"], verdict, number(loss.get("after")), _learned(trial), _decades(gradient.get("after"))
-
-
-def _learned(run: Mapping[str, Any]) -> str:
-    if "learned" not in run:
-        return "yes" if run["learns"] else "no"
-    return f"{run['learned']} of {plural(run['seeds'], 'seed')}"
-
-
-def _decades(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+    return trial["remedy"], verdict, number(loss.get("after")), learned(trial), decades(gradient.get("after"))
