@@ -30,7 +30,7 @@ class Report(ABC):
 
     def to_html(self) -> str:
         """A page that needs nothing from elsewhere."""
-        from .html import page
+        from .page import page
 
         return page(self.to_dict())
 
@@ -40,7 +40,7 @@ class Report(ABC):
         return render(self.to_dict())
 
     def _repr_html_(self) -> str:
-        from .html import fragment
+        from .page import fragment
 
         return fragment(self.to_dict())
 

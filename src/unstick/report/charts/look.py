@@ -83,6 +83,11 @@ class Chart:
     dataset: str
     columns: tuple[tuple[str, str], ...]
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """What is drawn, one by one: of what is also drawn as a group, the members."""
+        return [row for row in self.spec["datasets"][self.dataset] if row.get("level") != "groups"]
+
 
 def spec(**fields: Any) -> dict[str, Any]:
     return {"$schema": SCHEMA, "config": CONFIG, **fields}

@@ -58,7 +58,7 @@ def network(document: Document) -> Chart | None:
             transform=[{"filter": SEEN}],
             vconcat=_panels(rows, bool(path)),
             spacing=10,
-            resolve={"scale": {"x": "shared"}},
+            resolve={"scale": {"x": "shared", "color": "independent", "shape": "independent"}},
         ),
         dataset="network",
         columns=COLUMNS,

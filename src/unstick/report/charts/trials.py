@@ -126,6 +126,7 @@ def gradients(document: Document) -> Chart | None:
         + (" …" if len(rows) > 12 else "."),
         spec=spec(
             width="container",
+            autosize={"type": "fit-x", "contains": "padding"},
             height={"step": 24},
             datasets={"gradients": rows},
             data={"name": "gradients"},
