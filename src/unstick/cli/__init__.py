@@ -14,12 +14,15 @@ from click.core import ParameterSource
 
 from .. import __version__
 from .guard import BROKEN, FOUND, INTERRUPTED, OK, WRONG, command, run
-from .output import Output
+from .output import Given, Output
 
 if TYPE_CHECKING:
     from ..script.spec import Script
 
 __all__ = ["BROKEN", "FOUND", "INTERRUPTED", "OK", "WRONG", "cli", "main"]
+
+
+FILES = ("json", "html", "png", "svg")
 
 
 class _InOrder(click.Group):
@@ -58,12 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     takes = given[:1] in ([diagnose.name], [try_.name])
     end = given.index("--") if takes and "--" in given else len(given)
-    return run(cli, given[:end], tuple(given[end + 1 :]))
+    return run(cli, Given(tuple(given[:end]), tuple(given[end + 1 :])))
 
 
-@command(
-    cli, "ask", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", html_file="unstick-demo.html"
-)
+@command(cli, "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", html_file="unstick-demo.html")
 def demo(output: Output, ask: bool, **options: Any) -> int:
     """Tell the whole story on a network that does not learn.
 
@@ -86,7 +87,7 @@ def demo(output: Output, ask: bool, **options: Any) -> int:
     return output.show(report)
 
 
-@command(cli, "module", "keep-going", "json", "html", "steps", "seed", "budget", "device")
+@command(cli, "module", "keep-going", *FILES, "steps", "seed", "budget", "device")
 @click.argument("target")
 def diagnose(output: Output, target: str, module: bool, keep_going: bool, **options: Any) -> int:
     """Say what keeps TARGET from learning, where, and why.
@@ -122,7 +123,7 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     from ..script.spec import leads
     from ..target import script
 
-    found = script(target, click.get_current_context().obj, module)
+    found = script(target, Given.now().rest, module)
     if found is not None:
         found.check()
     if found is not None and not output.quiet and leads():
@@ -130,7 +131,7 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     return found
 
 
-@command(cli, "module", "write", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device", name="try")
+@command(cli, "module", "write", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", name="try")
 @click.argument("target")
 @click.argument("remedies", nargs=-1, metavar="[REMEDY]... [-- ARGS...]")
 def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, **options: Any) -> int:
@@ -159,7 +160,7 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
         from ..target import load, script
         from ..trials import try_remedies
 
-        found = script(target, click.get_current_context().obj, module)
+        found = script(target, Given.now().rest, module)
         if output.patch_file is not None and found is None:
             raise click.UsageError("--write is for scripts", click.get_current_context())
         report = try_remedies(found or load(target), remedies or None, **working)
@@ -171,7 +172,7 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
     return output.show(report)
 
 
-@command(cli, "target", "ask", "json", "html", "steps", "seeds", "seed", "budget", "workers", "device")
+@command(cli, "target", "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device")
 @click.argument("question", default="kaylee")
 def check(output: Output, question: str, target: str | None, ask: bool, **options: Any) -> int:
     """Say which statements of QUESTION hold, by measurement.

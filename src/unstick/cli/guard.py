@@ -15,13 +15,13 @@ import click
 
 from ..errors import Broken, CaseError, ScriptError, UnstickError
 from .options import options
-from .output import Output
+from .output import Given, Output
 
 OK, FOUND, WRONG, BROKEN, INTERRUPTED = 0, 1, 2, 70, 130
 """Exit status. BROKEN, a fault of this program, is EX_SOFTWARE of sysexits.h."""
 
 ALWAYS = ("quiet", "no-color", "debug")
-SHOWN = ("json_file", "html_file", "patch_file", "quiet", "no_color")
+SHOWN = ("json_file", "html_file", "png_file", "svg_file", "patch_file", "quiet", "no_color")
 
 
 def command(
@@ -45,17 +45,14 @@ def command(
     return decorate
 
 
-def run(group: click.Group, arguments: list[str], rest: tuple[str, ...]) -> int:
-    """Runs `group`, and turns whatever comes of it into an exit status. A reader that went away is no error.
-
-    rest: arguments for the user's script.
-    """
+def run(group: click.Group, given: Given) -> int:
+    """Runs `group`, and turns whatever comes of it into an exit status. A reader that went away is no error."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character gets a ?, not an exception
     try:
         with _termination_as_interrupt():
-            status = group.main(arguments, prog_name="unstick", standalone_mode=False, obj=rest)
+            status = group.main(list(given.own), prog_name="unstick", standalone_mode=False, obj=given)
             sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "unstick"

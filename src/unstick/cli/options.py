@@ -54,7 +54,11 @@ OPTIONS: dict[str, Decorator] = {
     "json": click.option(
         "--json", "json_file", metavar="FILE", help="Write the result as JSON; - prints it, and nothing else."
     ),
-    "html": click.option("--html", "html_file", metavar="FILE", help="Write the result as an HTML page."),
+    "html": click.option(
+        "--html", "html_file", metavar="FILE", help="Write the result as one HTML page with charts, to be sent around."
+    ),
+    "png": click.option("--png", "png_file", metavar="FILE", help="Write the main charts as a picture."),
+    "svg": click.option("--svg", "svg_file", metavar="FILE", help="Write them as a picture that stays sharp."),
     "steps": click.option(
         "--steps", type=Whole(1), metavar="N", help="Steps of each run.  [default: 300; more if batches are tiny]"
     ),

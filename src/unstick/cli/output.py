@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -12,20 +13,46 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import OutputError
-from ..report import files
+from ..report import files, pictures
 from ..report.progress import progress
+from ..report.types import jsonable
 
 if TYPE_CHECKING:
     from ..report.types import Report
     from ..trials.report import Patched
 
 
+PICTURES = ("--png", "--svg")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was typed after the program's name. own: up to --; rest: after it, for the user's script."""
+
+    own: tuple[str, ...]
+    rest: tuple[str, ...] = ()
+
+    @classmethod
+    def now(cls) -> Given:
+        """To the command that is running."""
+        given = click.get_current_context().obj
+        assert isinstance(given, cls)
+        return given
+
+    @property
+    def command(self) -> str:
+        """To be pasted into a shell."""
+        return shlex.join(["unstick", *self.own, *(["--", *self.rest] if self.rest else [])])
+
+
 @dataclass(frozen=True)
 class Output:
-    """json_file, html_file: where to write, None for nowhere. With JSON on standard output there is no other text."""
+    """json_file, html_file, ...: where to write, None for nowhere. With JSON on standard output there is no other text."""
 
     json_file: str | None = None
     html_file: str | None = None
+    png_file: str | None = None
+    svg_file: str | None = None
     patch_file: str | None = None
     quiet: bool = False
     no_color: bool = False
@@ -34,14 +61,17 @@ class Output:
     def checked(cls, **fields: Any) -> Output:
         """Raises OutputError now rather than after the work."""
         made = cls(**fields)
-        if made.html_file == files.STANDARD_OUTPUT:
-            raise OutputError("--html needs the name of a file; only --json can go to standard output.")
-        if made.json_file is not None and made.json_file == made.html_file:
-            raise OutputError(f"--json and --html both name {made.json_file}; give them different names.")
+        for option, name in made._files(printed=True):
+            if option != "--json" and name == files.STANDARD_OUTPUT:
+                raise OutputError(f"{option} needs the name of a file; only --json can go to standard output.")
+        taken: dict[str, str] = {}
         for option, name in made._files():
             if not name:
                 raise OutputError(f"{option} needs the name of a file; it was given an empty one.")
-            files.check(option, name)
+            if name in taken:
+                raise OutputError(f"{taken[name]} and {option} both name {name}; give them different names.")
+            taken[name] = option
+            (pictures.check if option in PICTURES else files.check)(option, name)
         return made
 
     @property
@@ -64,18 +94,22 @@ class Output:
         """Print the report and write the files that were asked for; the exit status: 130 if it was interrupted."""
         from .guard import INTERRUPTED, OK
 
-        self.show_document(report.to_dict(), report)
+        self.show_document(jsonable({**report.to_dict(), "command": Given.now().command}))
         return INTERRUPTED if getattr(report, "interrupted", False) else OK
 
-    def show_document(self, document: Mapping[str, Any], report: Report | None = None) -> int:
+    def show_document(self, document: Mapping[str, Any]) -> int:
         """The same for a document; 0."""
         if not self.json_only:
             self._print(document)
         if self.json_file is not None:
-            text = report.to_json() if report else json.dumps(document, indent=2, ensure_ascii=False)
-            files.write("--json", self.json_file, text)
-        if self.html_file is not None and report is not None:
-            files.write("--html", self.html_file, report.to_html())
+            files.write("--json", self.json_file, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+        if self.html_file is not None:
+            from ..report.page import page
+
+            files.write("--html", self.html_file, page(document))
+        for option, name in self._files():
+            if option in PICTURES:
+                pictures.write(option, name, document)
         if not self.quiet:
             for option, name in self._files():
                 if option != "--write":  # of which the report tells
@@ -105,9 +139,18 @@ class Output:
         else:
             click.echo(plain(document, console.width, console.options.ascii_only))
 
-    def _files(self) -> list[tuple[str, str]]:
-        given = (("--json", self.json_file), ("--html", self.html_file), ("--write", self.patch_file))
-        return [(option, name) for option, name in given if name is not None and name != files.STANDARD_OUTPUT]
+    def _files(self, printed: bool = False) -> list[tuple[str, str]]:
+        """What is to be written where. printed: also to standard output."""
+        given = (
+            ("--json", self.json_file),
+            ("--html", self.html_file),
+            ("--png", self.png_file),
+            ("--svg", self.svg_file),
+            ("--write", self.patch_file),
+        )
+        return [
+            (option, name) for option, name in given if name is not None and (printed or name != files.STANDARD_OUTPUT)
+        ]
 
 
 def _check_device(name: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 from ..errors import OutputError
 from . import files
 from .charts import Chart, charts
-from .charts.look import AXIS, CONFIG, SCHEMA, WIDTH
+from .charts.look import AXIS, WIDTH
 
 VERSION = "6.4"
 """Of Vega-Lite, as on the page."""
 
 CELL = 200
 """Width of a small panel."""
+
+WIDE, GAP = WIDTH + 160, 24
+"""Of the whole picture: names beside a chart take room, too."""
 
 SHARPNESS = 2
 """Pixels of a PNG for each of the picture's own."""
@@ -42,40 +46,33 @@ def write(option: str, name: str, document: Mapping[str, Any]) -> None:
 
 
 def svg(drawn: Sequence[Chart]) -> str:
+    """All charts in one picture, each as an SVG of its own inside of it."""
     import vl_convert
 
-    return str(vl_convert.vegalite_to_svg(_below_each_other(drawn), vl_version=VERSION))
+    parts, top = [], float(GAP)
+    for chart in drawn:
+        one = str(vl_convert.vegalite_to_svg(_still(chart), vl_version=VERSION))
+        parts.append(one.replace("<svg ", f'<svg x="{GAP}" y="{top:g}" ', 1))
+        top += _height(one) + GAP
+    room = f'width="{WIDE}" height="{top:g}" viewBox="0 0 {WIDE} {top:g}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {room}>{"".join(parts)}</svg>'
 
 
 def png(drawn: Sequence[Chart]) -> bytes:
     import vl_convert
 
-    whole = _below_each_other(drawn)
-    whole["background"] = "white"
-    return bytes(vl_convert.vegalite_to_png(whole, vl_version=VERSION, scale=SHARPNESS))
+    paper = svg(drawn).replace(">", '><rect width="100%" height="100%" fill="white"/>', 1)
+    return bytes(vl_convert.svg_to_png(paper, scale=SHARPNESS))
 
 
-def _below_each_other(drawn: Sequence[Chart]) -> dict[str, Any]:
-    """One specification of all: what belongs to the whole is lifted out of the parts, and nobody hovers over paper."""
-    parts = [_still(chart) for chart in drawn]
-    datasets = {name: rows for part in parts for name, rows in part.pop("datasets").items()}
-    params = [{k: v for k, v in param.items() if k != "bind"} for part in parts for param in part.pop("params", ())]
-    for part in parts:
-        del part["$schema"], part["config"]
-    independent = {"scale": {"color": "independent", "shape": "independent", "x": "independent"}}
-    return {
-        "$schema": SCHEMA,
-        "config": CONFIG,
-        "params": params,
-        "datasets": datasets,
-        "vconcat": parts,
-        "spacing": 28,
-        "padding": 12,
-        "resolve": independent,
-    }
+def _height(picture: str) -> float:
+    found = re.search(r'<svg[^>]*? height="([\d.]+)"', picture)
+    assert found is not None, picture[:200]
+    return float(found[1])
 
 
 def _still(chart: Chart) -> dict[str, Any]:
+    """The specification for a place as wide as the picture; nobody hovers over paper, or chooses on it."""
     made: dict[str, Any] = _without_hovering(copy.deepcopy(chart.spec))
     room = WIDTH - AXIS
     if "facet" in made:

@@ -170,7 +170,7 @@ def gradients(document: Document) -> Chart | None:
 def _title(trial: Document) -> str:
     style = VERDICTS.get(trial["verdict"])
     name = short(str(trial["remedy"]), 36)
-    return f"{style.icon} {name}: {style.word}" if style else name
+    return f"{name}: {style.word}" if style else name
 
 
 def _gradient(trial: Document) -> Row | None:
