@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from unstick import REMEDIES, RULES
 
 def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-process-docstring", rewrite)
+    app.connect("sphinx-click-process-description", align)
     app.connect("source-read", fill)
     return {"parallel_read_safe": True}
 
@@ -27,7 +29,7 @@ def rewrite(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: 
 
 
 def _listed(text: str, names: Iterable[str]) -> Iterable[str]:
-    """A paragraph in reStructuredText, with an item for each of the names that begin a sentence, followed by a colon."""
+    """A paragraph in reStructuredText, with an item for each of the names that begin a sentence and end in a colon."""
     named = "|".join(sorted(map(re.escape, names), key=len, reverse=True)) or r"(?!)"
     pieces = re.split(rf"(?:^|(?<=[.)\"]) )((?:{named})(?:, (?:{named}))*): |(?<=\.) (?=Raises )", text)
     yield from (_escaped(pieces[0]), "")
@@ -41,9 +43,19 @@ def _escaped(text: str) -> str:
     return "`".join(part if i % 2 else re.sub(r"([*|_])", r"\\\1", part) for i, part in enumerate(text.split("`")))
 
 
+def align(app: Sphinx, context: Any, lines: list[str]) -> None:
+    """Lines that click is told not to wrap are set in columns, so they stay as they are."""
+    grouped = itertools.groupby(lines, key=lambda line: line.startswith("| "))
+    lines[:] = [
+        line
+        for literal, group in grouped
+        for line in (("::", "", *("   " + line.removeprefix("| ") for line in group), "") if literal else group)
+    ]
+
+
 def fill(app: Sphinx, page: str, source: list[str]) -> None:
-    """Puts the rules and the remedies, as Markdown, where a page says so. Files outside of docs/ that a page links to are
-    copied to the site (`path:` is MyST's word for that)."""
+    """Puts the rules and the remedies, as Markdown, where a page says so. Files outside of docs/ that a page links to
+    are copied to the site (`path:` is MyST's word for that)."""
     source[0] = source[0].replace("](../", "](path:../")
     for marker, text in {"```{rules}\n```": rules, "```{remedies}\n```": remedies}.items():
         if marker in source[0]:
@@ -71,6 +83,10 @@ def _entry(name: str, title: str, text: str, reading: str) -> str:
 
 
 def _own(thing: type) -> str:
-    """Its docstring, unless that is the signature which dataclasses get for want of one."""
-    text = inspect.cleandoc(thing.__doc__ or "")
-    return "" if text.startswith(f"{thing.__name__}(") else text.replace("*", r"\*")
+    """Its docstring, unless that is the signature which dataclasses get for want of one. A last paragraph with a year
+    in it names the sources."""
+    text = inspect.cleandoc(thing.__doc__ or "").replace("*", r"\*")
+    if text.startswith(f"{thing.__name__}("):
+        return ""
+    *paragraphs, last = text.split("\n\n")
+    return "\n\n".join((*paragraphs, f"Sources: {last}" if paragraphs and re.search(r"(19|20)\d\d", last) else last))
