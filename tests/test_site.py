@@ -158,6 +158,7 @@ def test_every_field_of_a_document_is_described(documents: dict[str, Any], kind:
     name, heading = ("theory.md", "The JSON document") if kind == "theory" else ("json.md", f"unstick/{kind}/1")
     sections = re.split(r"^## ", (DOCS / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
     text = next(part for part in sections if heading in part.partition("\n")[0])
+    text += next((part for part in sections if part.startswith("unstick/diagnosis")), "")  # "as above"
     described = set(re.findall(r"`\"?(\w+)\"?`", text)) | set(re.findall(r'"(\w+)"', text))
     assert set(fields(document)) - described - {"schema", "unstick", "python", "torch"} == set()
 
