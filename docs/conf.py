@@ -27,7 +27,7 @@ html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
 myst_heading_anchors = 3
 default_role = "code"
 smartquotes = False  # it would make a dash of the -- in front of options
-highlight_language = "text"
+highlight_language = "sh"  # of indented blocks
 # What is pasted into a shell has no prompt in front and no output behind.
 copybutton_prompt_text = "$ "
 copybutton_exclude = ".linenos, .gp, .go"

@@ -49,7 +49,9 @@ def align(app: Sphinx, context: Any, lines: list[str]) -> None:
     lines[:] = [
         line
         for literal, group in grouped
-        for line in (("::", "", *("   " + line.removeprefix("| ") for line in group), "") if literal else group)
+        for line in (
+            (".. code-block:: text", "", *("   " + line.removeprefix("| ") for line in group), "") if literal else group
+        )
     ]
 
 
