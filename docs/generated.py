@@ -45,14 +45,11 @@ def _escaped(text: str) -> str:
 
 def align(app: Sphinx, context: Any, lines: list[str]) -> None:
     """Lines that click is told not to wrap are set in columns, so they stay as they are."""
-    grouped = itertools.groupby(lines, key=lambda line: line.startswith("| "))
-    lines[:] = [
-        line
-        for literal, group in grouped
-        for line in (
-            (".. code-block:: text", "", *("   " + line.removeprefix("| ") for line in group), "") if literal else group
-        )
-    ]
+    grouped = itertools.groupby(list(lines), key=lambda line: line.startswith("| "))
+    lines.clear()
+    for apart, group in grouped:
+        words = [line.removeprefix("| ") for line in group]
+        lines += [".. code-block:: text", "", *(f"   {line}" for line in words), ""] if apart else words
 
 
 def fill(app: Sphinx, page: str, source: list[str]) -> None:
