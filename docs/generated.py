@@ -14,10 +14,18 @@ from unstick import REMEDIES, RULES
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-process-docstring", rewrite)
     app.connect("sphinx-click-process-description", align)
     app.connect("source-read", fill)
     return {"parallel_read_safe": True}
+
+
+def shorten(
+    app: Sphinx, what: str, name: str, thing: Any, options: Any, signature: str | None, returns: str | None
+) -> Any:
+    """A default that a dataclass makes anew each time is no expression, and would spoil the whole signature."""
+    return signature and signature.replace("<factory>", "..."), returns
 
 
 def rewrite(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
