@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -49,7 +49,7 @@ def blocks(page: Path) -> list[Block]:
         elif token.type in ("fence", "code_block") and not token.info.startswith("{"):
             assert token.map is not None
             if token.info == "text" and not before and found:
-                found[-1] = Block(*list(vars(found[-1]).values())[:4], output=token.content)
+                found[-1] = replace(found[-1], output=token.content)
             named = re.search(r"`([\w./-]+\.\w+)`:$", before)
             shell = token.info in (INDENTED, "console", "sh")
             file = named[1] if named and not shell else None
