@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 from pages import PAGES, ROOT, Block, block, blocks
-from unstick import REMEDIES, RULES, parse_remedy
+from unstick import REMEDIES, RULES, diagnose, parse_remedy
 from unstick.cli import FOUND, OK, cli, main
+from unstick.target import load
 
 SCRIPT = """
 import argparse
@@ -74,10 +75,17 @@ RUN_ONCE: set[str] = set()
 """Commands about the same script that several pages show. It is the same everywhere, and a run takes seconds."""
 
 
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A diagnosis as JSON, which stands in for reports of the reader's own."""
+    write(model := tmp_path_factory.mktemp("report") / "model.py", MODEL)
+    return diagnose(load(f"{model}:case"), steps=1).to_json()
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, report: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The reader's folder; modules that are imported from it are forgotten afterwards."""
-    for name, text in STAND_INS.items():
+    for name, text in {**STAND_INS, "before.json": report, "after.json": report}.items():
         write(tmp_path / name, text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

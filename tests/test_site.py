@@ -141,6 +141,7 @@ COMMANDS = {
 def documents() -> dict[str, Any]:
     """One of each kind, by schema; the diagnosis is long enough for experiments to be made."""
     made = [unstick.diagnose(kaylee(), steps=100).to_dict()]
+    made.append(unstick.compare(made[0], made[0]).to_dict())
     made.append(unstick.try_remedies(kaylee(), ["relu"], steps=1, seeds=2, workers=1).to_dict())
     for command in COMMANDS.values():
         printed = io.StringIO()
@@ -150,11 +151,11 @@ def documents() -> dict[str, Any]:
     return {document["schema"]: document for document in made}
 
 
-@pytest.mark.parametrize("kind", ["diagnosis", "trials", "answer", "rules", "remedies", "theory"])
+@pytest.mark.parametrize("kind", ["diagnosis", "trials", "answer", "comparison", "rules", "remedies", "theory"])
 def test_every_field_of_a_document_is_described(documents: dict[str, Any], kind: str) -> None:
     document = documents[f"unstick/{kind}/1"]
-    if kind == "answer":  # its trials are a document of their own
-        document = {**document, "trials": None}
+    if kind in ("answer", "comparison"):  # what they rest on are documents of their own
+        document = {key: None if key in ("trials", "before", "after") else value for key, value in document.items()}
     name, heading = ("theory.md", "The JSON document") if kind == "theory" else ("json.md", f"unstick/{kind}/1")
     sections = re.split(r"^## ", (DOCS / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
     text = next(part for part in sections if heading in part.partition("\n")[0])
