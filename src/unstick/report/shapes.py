@@ -144,7 +144,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "unstick/diagnosis/1": DIAGNOSIS,
     "unstick/trials/1": TRIALS,
     "unstick/answer/1": ANSWER,
-    "unstick/demo/1": {"diagnosis": DIAGNOSIS, "trials": TRIALS, "answer": JUDGED},
+    "unstick/demo/1": {"diagnosis": DIAGNOSIS, "trials": TRIALS, "answer": {**JUDGED, "trials?": TRIALS}},
 }
 KINDS = {
     "unstick/diagnosis/1": "a diagnosis (unstick diagnose)",
