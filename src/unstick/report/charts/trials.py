@@ -110,7 +110,7 @@ def gradients(document: Document) -> Chart | None:
         "sort": titles,
         "axis": {"title": None, "labelLimit": {"expr": "width < 420 ? 120 : 240"}, "domain": False, "ticks": False},
     }
-    across = {"type": "quantitative", "axis": {"title": "decades that the gradient loses on its way back"}}
+    across = {"type": "quantitative", "axis": {"title": "decades lost on the way back"}}
     tooltip = [
         {"field": "change"},
         {"field": "before", "title": "decades lost before", "format": ".3g"},
@@ -126,8 +126,7 @@ def gradients(document: Document) -> Chart | None:
         + (" …" if len(rows) > 12 else "."),
         spec=spec(
             width="container",
-            autosize={"type": "fit-x", "contains": "padding"},
-            height={"step": 24},
+            height=24 * len(rows),
             datasets={"gradients": rows},
             data={"name": "gradients"},
             encoding={"y": up, "tooltip": tooltip},
