@@ -27,7 +27,8 @@ function fitted(spec, axis, width) {
   if (made.facet) {
     const gap = made.spacing;
     const room = width - axis - 8;
-    made.columns = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
+    const most = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
+    made.columns = Math.min(most, made.facet.sort.length);
     made.spec.width = Math.floor((room + gap) / made.columns - gap);
   } else if (made.vconcat) {
     for (const panel of made.vconcat) panel.width = width - axis - 8;
