@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -442,6 +443,7 @@ def test_the_same_seed_gives_the_same_document(folder: Path, capfd: pytest.Captu
         assert main([*arguments, "--workers", workers]) == OK
         document = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)
         assert document.pop("seconds") > 0
+        assert document.pop("command") == f"unstick {shlex.join([*arguments, '--workers', workers])}"
         documents.append(document)
     assert documents[0] == documents[1] == documents[2]
 
@@ -453,5 +455,6 @@ def test_the_same_answer_with_any_number_of_workers(folder: Path, capfd: pytest.
         assert main(arguments) == OK
         document = json.loads(capfd.readouterr().out, parse_constant=pytest.fail)
         assert document["trials"].pop("seconds") > 0
+        assert document.pop("command").endswith(f"--workers {workers}")
         documents.append(document)
     assert documents[0] == documents[1]

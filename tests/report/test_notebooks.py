@@ -102,7 +102,7 @@ def bars(published: list[tuple[str, Any]]) -> list[tuple[str, str, dict[str, str
     [
         ("diagnose", "learner"),
         ("try", "(unchanged)"),
-        ("check", "the change helps"),
+        ("check", "answer: "),
         ("demo", "What is wrong?"),
         ("silent", "learner"),
         ("interrupted", "nterrupted"),
@@ -166,7 +166,7 @@ def look():
 
 MARIMO = {
     "case": CASE + LOOK,
-    "diagnose": "mo.output.append(mo.md('before')); diagnosis = unstick.diagnose(case(look), steps=60)",
+    "diagnose": "mo.output.append(mo.md('put here first')); diagnosis = unstick.diagnose(case(look), steps=60)",
     "drawn": "diagnosis; drawn",
     "shown": "diagnosis",
     "try": "unstick.try_remedies(case(), ['relu'], steps=20, seeds=2, workers=1)",
@@ -197,14 +197,14 @@ def test_marimo_draws_its_own_bar_below_what_is_there_already(marimo: dict[str, 
     drawn = str(marimo["drawn"]["outputs"])
     assert "marimo-progress" in drawn
     assert "training" in drawn
-    assert "before" in drawn
+    assert "put here first" in drawn
 
 
 @pytest.mark.parametrize("cell", [name for name in MARIMO if name != "drawn"])
 def test_marimo_keeps_no_bar(marimo: dict[str, Any], cell: str) -> None:
     assert "marimo-progress" not in json.dumps(marimo[cell])
     assert [output["type"] for output in marimo[cell]["outputs"]] == ["error" if cell == "failed" else "data"]
-    assert ("before" in json.dumps(marimo[cell])) == (cell == "diagnose")
+    assert ("put here first" in json.dumps(marimo[cell])) == (cell == "diagnose")
     assert cell == "failed" or marimo[cell]["console"] == []
 
 

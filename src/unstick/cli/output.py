@@ -47,7 +47,7 @@ class Given:
 
 @dataclass(frozen=True)
 class Output:
-    """json_file, html_file, ...: where to write, None for nowhere. With JSON on standard output there is no other text."""
+    """json_file and so on: where to write, None for nowhere. With JSON on standard output there is no other text."""
 
     json_file: str | None = None
     html_file: str | None = None

@@ -1,4 +1,5 @@
-"""What a document must hold for its report to be compared. Other fields may be there, such as newer versions add."""
+"""What a document must hold for its report to be read again, in words and in pictures. Other fields
+may be there, such as newer versions add."""
 
 from __future__ import annotations
 
@@ -6,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ReportError
+from .style import SEVERITIES, VERDICTS
 
 TEXT, NUMBER, WHOLE, TRUTH, NULL = "a text", "a number", "a whole number", "true or false", "null"
+ANYTHING = "anything"
 
 TESTS = {
     TEXT: lambda value: isinstance(value, str),
@@ -15,17 +18,45 @@ TESTS = {
     WHOLE: lambda value: _whole(value),
     TRUTH: lambda value: isinstance(value, bool),
     NULL: lambda value: value is None,
+    ANYTHING: lambda value: True,
 }
 LARGEST = 1e300  # whole numbers beyond it would not fit a float
 
-# A tuple holds alternatives, a list what each of its members is, a dictionary its fields: a ? marks those that may be
-# missing, * stands for all.
+# A tuple holds alternatives, a list what each of its members is, a set the words that are known, a dictionary its
+# fields: a ? marks those that may be missing, since older versions did not write them, * stands for all.
 MAYBE = (NUMBER, NULL)
+WORDS = (TEXT, NULL)
 PARTS = ({"*": MAYBE}, NULL)
-CIRCUMSTANCES: dict[str, Any] = {"target": TEXT, "interrupted?": TRUTH, "versions?": {"*": TEXT}}
-
+CURVE = {"steps": [NUMBER], "middle": [MAYBE], "low": [MAYBE], "high": [MAYBE]}
+CIRCUMSTANCES: dict[str, Any] = {
+    "target": TEXT,
+    "interrupted?": TRUTH,
+    "versions?": {"*": TEXT},
+    "seconds?": NUMBER,
+    "command?": WORDS,
+    "seed?": (WHOLE, NULL),
+}
+PLACE = {"module": WORDS, "op?": WORDS, "kind?": WORDS, "source?": WORDS}
+NETWORK: dict[str, Any] = {
+    "attenuation_decades?": MAYBE,
+    "attribution?": PARTS,
+    "theory?": ({"sentence": TEXT}, NULL),
+    "path?": [
+        {**PLACE, "decades": MAYBE, "index?": WHOLE, "expected?": MAYBE, "lost?": MAYBE, "lost_in?": WORDS},
+    ],
+    "layers?": [
+        {
+            **PLACE,
+            "shape?": [WHOLE],
+            "forward?": ({"rms?": MAYBE, "between?": MAYBE}, NULL),
+            "backward?": ({"norm?": MAYBE}, NULL),
+        }
+    ],
+    "curve?": CURVE,
+}
 DIAGNOSIS = {
     **CIRCUMSTANCES,
+    **NETWORK,
     "learning": {
         "learns": (TRUTH, NULL),
         "initial_loss": MAYBE,
@@ -34,51 +65,86 @@ DIAGNOSIS = {
         "constant_loss?": MAYBE,
         "uses_input?": (TRUTH, NULL),
     },
-    "findings": [{"rule": TEXT, "severity": TEXT, "module?": (TEXT, NULL)}],
+    "findings": [
+        {
+            "rule": TEXT,
+            "severity": set(SEVERITIES),
+            "module?": WORDS,
+            "source?": WORDS,
+            "since?": (WHOLE, NULL),
+            "summary": TEXT,
+            "cause": WORDS,
+            "evidence": {"*": ANYTHING},
+            "remedies": [TEXT],
+            "reading?": WORDS,
+        }
+    ],
     "metric?": MAYBE,
-    "seed?": WHOLE,
-    "attenuation_decades?": MAYBE,
-    "attribution?": PARTS,
+    "experiments?": [{"name": TEXT, "question": TEXT, "answer": TEXT}],
+    "uncovered?": [TEXT],
 }
 TRIALS = {
     **CIRCUMSTANCES,
     "baseline": {
+        **NETWORK,
         "loss": MAYBE,
         "learns": TRUTH,
         "seeds": WHOLE,
         "learned?": WHOLE,
         "steps?": WHOLE,
         "metric?": MAYBE,
-        "attenuation_decades?": MAYBE,
-        "attribution?": PARTS,
         "findings?": [TEXT],
     },
     "trials": [
         {
             "remedy": TEXT,
-            "verdict": TEXT,
+            "verdict": set(VERDICTS),
+            "explanation": TEXT,
+            "changes?": [TEXT],
+            "lines?": [TEXT],
             "learns": TRUTH,
             "seeds": WHOLE,
             "learned?": WHOLE,
-            "loss": ({"after?": MAYBE, "difference?": MAYBE, "interval?": ([MAYBE], NULL)}, NULL),
-            "gradient?": ({"after?": MAYBE}, NULL),
+            "loss": ({"before?": MAYBE, "after?": MAYBE, "difference?": MAYBE, "interval?": ([MAYBE], NULL)}, NULL),
+            "gradient?": ({"before?": MAYBE, "after?": MAYBE, "restored?": TRUTH}, NULL),
             "metric?": ({"after?": MAYBE}, NULL),
+            "curve?": CURVE,
         }
     ],
-    "recommended": (TEXT, NULL),
+    "recommended": WORDS,
+    "notes?": [TEXT],
+    "patch?": ({"diff?": TEXT}, NULL),
 }
-ANSWER = {
+CLAIM = {"text": TEXT, "holds": (TRUTH, NULL), "explanation": TEXT}
+JUDGED = {
     **CIRCUMSTANCES,
-    "question?": ({"title?": TEXT, "claim?": ({"holds": (TRUTH, NULL)}, NULL)}, NULL),
+    "question?": (
+        {"title?": TEXT, "claim?": ({"text": TEXT, "holds": (TRUTH, NULL), "explanation": TEXT}, NULL)},
+        NULL,
+    ),
     "answer": [WHOLE],
-    "statements": [{"id": WHOLE, "text": TEXT, "holds": TRUTH, "verdict": TEXT, "reason_holds?": (TRUTH, NULL)}],
-    "trials?": TRIALS,
+    "asked?": ([WHOLE], NULL),
+    "statements": [
+        {
+            "id": WHOLE,
+            "text": TEXT,
+            "holds": TRUTH,
+            "helps": TRUTH,
+            "verdict": set(VERDICTS),
+            "reason": WORDS,
+            "reason_holds": (TRUTH, NULL),
+            "explanation": TEXT,
+            "textbook": (TRUTH, NULL),
+            "reading?": WORDS,
+        }
+    ],
 }
+ANSWER = {**JUDGED, "trials": TRIALS}
 SHAPES: dict[str, dict[str, Any]] = {
     "unstick/diagnosis/1": DIAGNOSIS,
     "unstick/trials/1": TRIALS,
     "unstick/answer/1": ANSWER,
-    "unstick/demo/1": {"diagnosis": DIAGNOSIS, "trials": TRIALS, "answer": ANSWER},
+    "unstick/demo/1": {"diagnosis": DIAGNOSIS, "trials": TRIALS, "answer": {**JUDGED, "trials?": TRIALS}},
 }
 KINDS = {
     "unstick/diagnosis/1": "a diagnosis (unstick diagnose)",
@@ -121,6 +187,9 @@ def misfit(value: Any, shape: Any, where: str = "") -> str | None:
         return None if None in found else found[0]
     if isinstance(shape, str):
         return None if TESTS[shape](value) else f"{where} should be {shape}"
+    if isinstance(shape, set):
+        known = isinstance(value, str) and value in shape
+        return None if known else f"{where} should be one of {', '.join(sorted(shape))}"
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{where} should be a list"

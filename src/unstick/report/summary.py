@@ -59,7 +59,7 @@ def _tried(document: Document) -> tuple[Style, str]:
     if best is None:
         return UNKNOWN, recommendation(document)
     style = VERDICTS[best["verdict"]]
-    before, after = best["loss"]["before"], best["loss"]["after"]
+    before, after = ((best["loss"] or {}).get(when) for when in ("before", "after"))
     moved = f": the loss after training is {number(after)} instead of {number(before)}" if after is not None else ""
     return style, f"{recommendation(document)}. It {style.word}{moved}."
 
@@ -90,4 +90,4 @@ def command(document: Document) -> str:
 
 
 def _runs(trials: Document) -> str:
-    return f"steps={trials['baseline']['steps']}, seed={trials.get('seed') or 0}"
+    return f"steps={trials['baseline'].get('steps')}, seed={trials.get('seed') or 0}"

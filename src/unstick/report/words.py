@@ -30,10 +30,10 @@ def losses(learning: Document) -> str:
     """How the loss went, and what an answer without the input would have."""
     steps = plural(learning["steps"], "step")
     moved = f"in {steps} the loss went from {number(learning['initial_loss'])} to {number(learning['final_loss'])}"
-    constant = learning["constant_loss"]
+    constant = learning.get("constant_loss")
     beside = f"; the best answer that ignores the input would have a loss of {number(constant)}"
     ignores = " Shuffling the targets makes no difference: the network ignores its input."
-    return f"{moved}{beside if constant is not None else ''}.{ignores if learning['uses_input'] is False else ''}"
+    return f"{moved}{beside if constant is not None else ''}.{ignores if learning.get('uses_input') is False else ''}"
 
 
 def where(finding: Document) -> str:
@@ -73,8 +73,8 @@ def _shown(value: str | float | bool) -> str:
 
 
 def footer(document: Document) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    return f"{document['seconds']:.1f} s, {versions}"
+    versions = [f"{name} {version}" for name, version in document.get("versions", {}).items()]
+    return ", ".join([f"{document.get('seconds') or 0.0:.1f} s", *versions])
 
 
 def recommendation(trials: Document) -> str:
@@ -109,6 +109,16 @@ def learned(run: Document) -> str:
 
 def decades(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
+
+
+def difference(trial: Document) -> str:
+    """ "-2.00 [-2.50, -1.50]": of the losses with and without the change, with the interval of 95 %."""
+    loss = trial["loss"] or {}
+    if loss.get("difference") is None:
+        return ""
+    low, high = (*(loss.get("interval") or ()), None, None)[:2]
+    interval = "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
+    return f"{number(loss['difference'])}{interval}"
 
 
 def settled(statement: Document) -> bool:

@@ -152,6 +152,7 @@ class TrialReport(Report):
 
     @property
     def recommended(self) -> str | None:
+        """The best remedy, as it is written for `unstick try`; None where none helps."""
         return self.best.remedy if self.best else None
 
     def to_dict(self) -> dict[str, Any]:

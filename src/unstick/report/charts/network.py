@@ -29,6 +29,9 @@ COLUMNS = (("place", "#"), TOOLTIP[0], ("op", "operation"), ("kind", "kind"), *T
 MANY = 120
 """More operations than this are first shown module by module."""
 
+LARGEST = 300.0
+"""Decades that a float can hold."""
+
 SEEN = "datum.level == level && datum.end > from && datum.start < to"
 ACROSS: dict[str, Any] = {
     "type": "quantitative",
@@ -91,7 +94,7 @@ def _operations(layers: Sequence[Document], path: Sequence[Document]) -> list[Ro
                 "forward": cut(forward.get("rms")),
                 "between": cut(forward.get("between")),
                 "gradient": cut(backward.get("norm")),
-                "expected": None if expected is None else cut(10.0**expected),
+                "expected": None if expected is None else cut(10.0 ** min(expected, LARGEST)),
                 "lost": cut(place.get("lost")),
                 **{kind: cut(lost) for kind, lost in behind.get(index, {}).items()},
             }

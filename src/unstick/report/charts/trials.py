@@ -199,7 +199,7 @@ def _curve(curve: Document | None) -> list[Row]:
         return []
     steps = curve["steps"]
     half = (steps[1] - steps[0]) / 2 if len(steps) > 1 else 0.5
-    columns = zip(steps, curve["middle"], curve["low"], curve["high"], strict=True)
+    columns = zip(steps, curve["middle"], curve["low"], curve["high"], strict=False)
     rows = [
         {"step": cut(step), "from": cut(step - half), "to": cut(step + half), "loss": mid, "low": low, "high": high}
         for step, mid, low, high in columns

@@ -9,12 +9,12 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup
 
 from .. import pictures, style, words
@@ -119,17 +119,22 @@ def _share(run: Document) -> float:
     return run["learned"] / run["seeds"] if run.get("seeds") and "learned" in run else float(bool(run.get("learns")))
 
 
+def _known(shown: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A field that older versions did not write is as good as null."""
+    return lambda value: shown(None if isinstance(value, Undefined) else value)
+
+
 @functools.cache
 def _environment() -> Environment:
     made = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     made.filters.update(
         cut=_cut,
         css=_css,
-        exact=_exact,
+        exact=_known(_exact),
         share=_share,
         capitalized=lambda text: text[:1].upper() + text[1:],
-        number=style.number,
-        yes_no=style.answer,
+        number=_known(style.number),
+        yes_no=_known(style.answer),
         plain=plain,
         title_of=title,
         sentence=sentence,
@@ -140,7 +145,8 @@ def _environment() -> Environment:
         footer=words.footer,
         recommendation=words.recommendation,
         learned=words.learned,
-        decades=words.decades,
+        difference=words.difference,
+        decades=_known(words.decades),
         listed=words.listed,
     )
     made.globals.update(
