@@ -81,6 +81,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     const made = fitted(spec, axis, width);
     if (part !== null) made.params.find((param) => param.name === "part").value = part;
     ({ view } = await vegaEmbed(drawing, made, options));
+    drawing.querySelector("svg").setAttribute("aria-hidden", "true"); // its sentence and its table are read instead
     figure.dataset.drawn = width;
   }
 
