@@ -120,7 +120,7 @@ def _absent(index: int) -> dict[str, Any]:
         gradient={"before": None, "after": None, "restored": False},
         seeds=0,
         learned=0,
-        curve=None,
+        curve=curve(0),
     )
 
 
