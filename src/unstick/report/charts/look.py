@@ -10,6 +10,7 @@ and words say the same once more.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,9 @@ WIDTH = 900
 
 AXIS = 44
 """Pixels that an axis and its title take at the side, the same in all panels so that they lie below each other."""
+
+ONCE: dict[str, Any] = {"values": [{}]}
+"""Data for a line at a fixed place, which would be drawn once for each row otherwise: as often, and as dark."""
 
 CONFIG: dict[str, Any] = {
     "aria": False,  # a screen reader gets the chart's sentence and its numbers as a table, not a thousand marks
@@ -103,6 +107,12 @@ def cut(value: Any) -> float | None:
 def short(text: str, most: int = 48) -> str:
     """A name as it fits into a picture; tables have the whole."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """What is cut short may have become the same; a number tells it apart."""
+    counts = [names[:i].count(name) for i, name in enumerate(names)]
+    return [f"{name} ({count + 1})" if count else name for name, count in zip(names, counts, strict=True)]
 
 
 def decades(low: float, high: float, least: float = 3.0) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .groups import grouped
-from .look import AXIS, INK, KINDS, LOOKS, MODULE, PURPLE, Chart, cut, decades, short, spec
+from .look import AXIS, INK, KINDS, LOOKS, MODULE, ONCE, PURPLE, Chart, cut, decades, short, spec
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
@@ -35,7 +35,7 @@ LARGEST = 300.0
 SEEN = "datum.level == level && datum.end > from && datum.start < to"
 ACROSS: dict[str, Any] = {
     "type": "quantitative",
-    "scale": {"domainMin": {"expr": "from"}, "domainMax": {"expr": "to"}, "nice": False, "zero": False},
+    "scale": {"domain": [{"expr": "from"}, {"expr": "to"}], "nice": False, "zero": False},
     "axis": None,
 }
 
@@ -59,7 +59,7 @@ def network(document: Document) -> Chart | None:
             datasets={"network": rows},
             data={"name": "network"},
             transform=[{"filter": SEEN}],
-            vconcat=_panels(rows, bool(path)),
+            vconcat=_panels(rows),
             spacing=10,
             resolve={"scale": {"x": "shared", "color": "independent", "shape": "independent"}},
         ),
@@ -159,9 +159,9 @@ def _params(parts: Sequence[tuple[str, int, int, str]]) -> list[dict[str, Any]]:
     ]
 
 
-def _panels(rows: Sequence[Row], trunk: bool) -> list[dict[str, Any]]:
+def _panels(rows: Sequence[Row]) -> list[dict[str, Any]]:
     panels = [_signal(rows, "forward", "signal going forward, rms", 120, []), _lane(rows), _gradient(rows)]
-    return [*panels, _lost(rows)] if trunk else panels
+    return [*panels, _lost(rows)] if any(row.get(kind) for row in rows for kind in KINDS) else panels
 
 
 def _look(rows: Sequence[Row], part: int, field: str = "kind", **legend: Any) -> dict[str, Any]:
@@ -337,7 +337,12 @@ def _lost(rows: Sequence[Row]) -> dict[str, Any]:
                     ],
                 },
             },
-            {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {"y": {"datum": 0}}},
+            {
+                "name": "lost-zero",
+                "data": ONCE,
+                "mark": {"type": "rule", "opacity": 0.5},
+                "encoding": {"y": {"datum": 0}},
+            },
         ],
     }
 

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..style import VERDICTS
-from .look import AXIS, BLUE, GREY, INK, PURPLE, Chart, cut, short, spec
+from .look import AXIS, BLUE, GREY, INK, ONCE, PURPLE, Chart, cut, distinct, short, spec
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
 
 WIDE_RANGE = 20.0
 """Losses that span more than this are drawn on a logarithmic scale, or the small ones could not be told apart."""
+
+
+ROW = 24
+"""Pixels of height that one change takes beside the others."""
 
 
 def losses(document: Document) -> Chart | None:
@@ -22,13 +26,13 @@ def losses(document: Document) -> Chart | None:
     if not trained or not unchanged:
         return None
     beside = {row["step"]: row["loss"] for row in unchanged if "loss" in row}
-    titles = [_title(trial) for trial, _ in trained]
+    titles = distinct([_title(trial) for trial, _ in trained])
     rows = [
         {"change": title, **row, **({"unchanged": beside[row["step"]]} if row["step"] in beside else {})}
         for title, (_, curve) in zip(titles, trained, strict=True)
         for row in curve
     ]
-    scale = _scale([*unchanged, *rows])
+    axes = _axes([*unchanged, *rows])
     return Chart(
         id="losses",
         title="The loss while training: each change beside the unchanged network",
@@ -49,8 +53,8 @@ def losses(document: Document) -> Chart | None:
                 "width": "container",
                 "height": 110,
                 "layer": [
-                    *_band("unchanged", GREY, scale, [4, 3]),
-                    *_band(None, BLUE, scale, [1, 0]),
+                    *_band("unchanged", GREY, axes, [4, 3]),
+                    *_band(None, BLUE, axes, [1, 0]),
                     _hover(),
                 ],
             },
@@ -68,14 +72,15 @@ def loss(document: Document) -> Chart | None:
         return None
     constant = cut(document["learning"].get("constant_loss"))
     known = [*rows, *([{"loss": constant}] if constant is not None else [])]
-    scale = _scale(known)
-    layers = _band(None, BLUE, scale, [1, 0])
+    axes = _axes(known)
+    layers = _band(None, BLUE, axes, [1, 0])
     if constant is not None:
         layers.append(
             {
                 "name": "constant",
+                "data": ONCE,
                 "mark": {"type": "rule", "color": PURPLE, "strokeDash": [6, 4], "strokeWidth": 2},
-                "encoding": {"y": {"datum": constant, "type": "quantitative", "scale": scale}},
+                "encoding": {"y": {"datum": constant, **axes["y"]}},
             }
         )
     ends = [row["loss"] for row in rows if "loss" in row]
@@ -103,7 +108,8 @@ def gradients(document: Document) -> Chart | None:
     rows = [row for trial in document["trials"] if (row := _gradient(trial))]
     if not rows:
         return None
-    titles = [row["change"] for row in rows]
+    titles = distinct([row["change"] for row in rows])
+    rows = [{**row, "change": title} for row, title in zip(rows, titles, strict=True)]
     up = {
         "field": "change",
         "type": "nominal",
@@ -126,12 +132,17 @@ def gradients(document: Document) -> Chart | None:
         + (" …" if len(rows) > 12 else "."),
         spec=spec(
             width="container",
-            height=24 * len(rows),
+            height=ROW * len(rows),
             datasets={"gradients": rows},
             data={"name": "gradients"},
             encoding={"y": up, "tooltip": tooltip},
             layer=[
-                {"mark": {"type": "rule", "opacity": 0.5}, "encoding": {"x": {"datum": 0}, "y": None, "tooltip": None}},
+                {
+                    "name": "nothing-lost",
+                    "data": ONCE,
+                    "mark": {"type": "rule", "opacity": 0.5},
+                    "encoding": {"x": {"datum": 0}, "y": None, "tooltip": None},
+                },
                 {
                     "name": "shift",
                     "mark": {"type": "rule", "opacity": 0.35, "strokeWidth": 3},
@@ -195,40 +206,44 @@ def _curve(curve: Document | None) -> list[Row]:
     return [{key: value for key, value in row.items() if value is not None} for row in rows]
 
 
-def _scale(rows: Sequence[Row]) -> dict[str, Any]:
+def _axes(rows: Sequence[Row]) -> dict[str, Any]:
+    """Both axes, as long as these rows need them, so that a panel in which nothing is finite has some, too."""
     values = [row[key] for row in rows for key in ("loss", "low", "high") if key in row]
     least, most = min(values, default=0.0), max(values, default=1.0)
-    return {"type": "log", "nice": False} if least > 0 and most / least > WIDE_RANGE else {"zero": False}
+    wide = least > 0 and most / least > WIDE_RANGE
+    ends = [min(row["from"] for row in rows if "from" in row), max(row["to"] for row in rows if "to" in row)]
+    return {
+        "x": {
+            "type": "quantitative",
+            "axis": {"title": "step", "tickCount": 4, "grid": False},
+            "scale": {"nice": False, "zero": False, "domain": ends},
+        },
+        "y": {
+            "type": "quantitative",
+            "axis": {"title": None, "tickCount": 4, "grid": False, "minExtent": AXIS, "maxExtent": AXIS},
+            "scale": {"type": "log" if wide else "linear", "zero": False, "nice": not wide, "domain": [least, most]},
+        },
+    }
 
 
-def _band(dataset: str | None, colour: str, scale: Row, dash: list[int]) -> list[dict[str, Any]]:
+def _band(dataset: str | None, colour: str, axes: Row, dash: list[int]) -> list[dict[str, Any]]:
     """The spread over the seeds, and their median as a line. dataset: None for that of the panel."""
     data = {"data": {"name": dataset}} if dataset else {}
     name = dataset or "changed"
-    x = {
-        "field": "step",
-        "type": "quantitative",
-        "axis": {"title": "step", "tickCount": 4, "grid": False},
-        "scale": {"nice": False, "zero": False},
-    }
-    y = {
-        "type": "quantitative",
-        "scale": scale,
-        "axis": {"title": None, "tickCount": 4, "grid": False, "minExtent": AXIS, "maxExtent": AXIS},
-    }
+    x = {"field": "step", **axes["x"]}
     return [
         {
             **data,
             "name": f"{name}-spread",
             "transform": [{"filter": "isValid(datum.low) && isValid(datum.high)"}],
             "mark": {"type": "area", "color": colour, "opacity": 0.25},
-            "encoding": {"x": x, "y": {"field": "low", **y}, "y2": {"field": "high"}},
+            "encoding": {"x": x, "y": {"field": "low", **axes["y"]}, "y2": {"field": "high"}},
         },
         {
             **data,
             "name": f"{name}-median",
             "mark": {"type": "line", "color": colour, "strokeWidth": 2, "strokeDash": dash},
-            "encoding": {"x": x, "y": {"field": "loss", **y}},
+            "encoding": {"x": x, "y": {"field": "loss", **axes["y"]}},
         },
     ]
 

@@ -27,7 +27,8 @@ function fitted(spec, axis, width) {
   if (made.facet) {
     const gap = made.spacing;
     const room = width - axis - 8;
-    made.columns = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
+    const most = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
+    made.columns = Math.min(most, made.facet.sort.length);
     made.spec.width = Math.floor((room + gap) / made.columns - gap);
   } else if (made.vconcat) {
     for (const panel of made.vconcat) panel.width = width - axis - 8;
@@ -80,6 +81,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     const made = fitted(spec, axis, width);
     if (part !== null) made.params.find((param) => param.name === "part").value = part;
     ({ view } = await vegaEmbed(drawing, made, options));
+    drawing.querySelector("svg").setAttribute("aria-hidden", "true"); // its sentence and its table are read instead
     figure.dataset.drawn = width;
   }
 

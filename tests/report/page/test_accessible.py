@@ -1,0 +1,54 @@
+"""axe-core, which knows the rules of WCAG 2 that a program can test, finds nothing serious."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.measured import diagnosed, told, tried
+from report.page.conftest import Show
+from unstick.compare import compare
+
+AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
+MISSING = "axe-core, which the HTML report is checked with, is missing: `make test` or `npm ci --ignore-scripts` installs it."
+
+RUN = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})"
+
+CASES: dict[str, Any] = {
+    "demo": told,
+    "diagnosis": lambda: diagnosed(300),
+    "trials": lambda: tried(60),
+    "comparison": lambda: compare(diagnosed(30), diagnosed(20)).to_dict(),
+}
+
+
+def checked(opened: Any) -> list[str]:
+    if not AXE.exists():
+        pytest.fail(MISSING, pytrace=False)
+    opened.page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+    found = opened.page.evaluate(RUN)
+    assert len(found["passes"]) > 10
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:200]} {node['failureSummary']}"
+        for rule in found["violations"]
+        for node in rule["nodes"][:3]
+        if rule["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("kind", CASES)
+def test_axe_finds_nothing_serious(kind: str, theme: str, show: Show) -> None:
+    opened = show(CASES[kind](), theme=theme)
+    for numbers in opened.page.locator("details").all():
+        numbers.locator("summary").click()
+    assert checked(opened) == []
+
+
+def test_axe_finds_what_is_wrong(show: Show) -> None:
+    """What the other tests rely on."""
+    opened = show(diagnosed(10))
+    opened.page.evaluate("document.querySelector('h1').style.color = '#ddd'")
+    assert any(line.startswith("color-contrast (serious)") for line in checked(opened))
