@@ -45,13 +45,13 @@ def write(option: str, name: str, document: Mapping[str, Any]) -> None:
     files.write(option, name, png(drawn) if option == "--png" else svg(drawn))
 
 
-def svg(drawn: Sequence[Chart]) -> str:
-    """All charts in one picture, each as an SVG of its own inside of it."""
+def svg(drawn: Sequence[Chart], titled: bool = True) -> str:
+    """All charts in one picture, each as an SVG of its own inside of it. titled: with a title over each."""
     import vl_convert
 
     parts, top = [], float(GAP)
     for chart in drawn:
-        one = str(vl_convert.vegalite_to_svg(_still(chart), vl_version=VERSION))
+        one = str(vl_convert.vegalite_to_svg(_still(chart, titled), vl_version=VERSION))
         parts.append(one.replace("<svg ", f'<svg x="{GAP}" y="{top:g}" ', 1))
         top += _height(one) + GAP
     room = f'width="{WIDE}" height="{top:g}" viewBox="0 0 {WIDE} {top:g}"'
@@ -71,7 +71,7 @@ def _height(picture: str) -> float:
     return float(found[1])
 
 
-def _still(chart: Chart) -> dict[str, Any]:
+def _still(chart: Chart, titled: bool) -> dict[str, Any]:
     """The specification for a place as wide as the picture; nobody hovers over paper, or chooses on it."""
     made: dict[str, Any] = _without_hovering(copy.deepcopy(chart.spec))
     room = WIDTH - AXIS
@@ -83,7 +83,8 @@ def _still(chart: Chart) -> dict[str, Any]:
             panel["width"] = room
     else:
         made["width"] = room
-    made["title"] = {"text": chart.title, "fontSize": 15, "offset": 12}
+    if titled:
+        made["title"] = {"text": chart.title, "fontSize": 15, "offset": 12}
     return made
 
 

@@ -264,7 +264,7 @@ def _gradient(rows: Sequence[Row]) -> dict[str, Any]:
     }
     more = [theory] if any("expected" in row for row in rows) else []
     more += [gone] if any(row.get("gradient") == 0 for row in rows) else []
-    title = "gradient coming back, norm" + ("; dashed: what theory expects" if theory in more else "")
+    title = "gradient coming back, norm" + (" (dashed: theory)" if theory in more else "")
     return _signal(rows, "gradient", title, 180, more)
 
 
@@ -311,7 +311,7 @@ def _lost(rows: Sequence[Row]) -> dict[str, Any]:
     sums = [sum(v for k in KINDS if (v := row.get(k, 0.0)) * sign > 0) for row in rows for sign in (1, -1)]
     domain = list(decades(min(sums, default=0.0), max(sums, default=0.0)))
     return {
-        "title": "decades lost on the way back to each place, by what they are lost in; below zero: given back",
+        "title": "decades lost on the way back, by kind",
         "width": "container",
         "height": 140,
         "layer": [

@@ -15,10 +15,6 @@ WIDE_RANGE = 20.0
 """Losses that span more than this are drawn on a logarithmic scale, or the small ones could not be told apart."""
 
 
-ROW = 24
-"""Pixels of height that one change takes beside the others."""
-
-
 def losses(document: Document) -> Chart | None:
     """One small panel for each change; the unchanged network is in all of them. None where no change was trained."""
     unchanged = _curve(document["baseline"].get("curve"))
@@ -116,7 +112,7 @@ def gradients(document: Document) -> Chart | None:
         "sort": titles,
         "axis": {"title": None, "labelLimit": {"expr": "width < 420 ? 120 : 240"}, "domain": False, "ticks": False},
     }
-    across = {"type": "quantitative", "axis": {"title": "decades that the gradient loses on its way back"}}
+    across = {"type": "quantitative", "axis": {"title": "decades lost on the way back"}}
     tooltip = [
         {"field": "change"},
         {"field": "before", "title": "decades lost before", "format": ".3g"},
@@ -132,8 +128,7 @@ def gradients(document: Document) -> Chart | None:
         + (" …" if len(rows) > 12 else "."),
         spec=spec(
             width="container",
-            autosize={"type": "fit-x", "contains": "padding"},
-            height=ROW * len(rows),
+            height=24 * len(rows),
             datasets={"gradients": rows},
             data={"name": "gradients"},
             encoding={"y": up, "tooltip": tooltip},

@@ -80,7 +80,7 @@ def _interactive(chart: Chart) -> Shown:
 
 
 def _still(chart: Chart) -> Shown | None:
-    drawn = pictures.svg([chart]) if pictures.possible() else None
+    drawn = pictures.svg([chart], titled=False) if pictures.possible() else None
     return None if drawn is None else Shown(chart.id, chart.title, chart.says, picture=Markup(drawn))
 
 
