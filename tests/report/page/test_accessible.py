@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from report.measured import diagnosed, told, tried
-from report.page.conftest import Show
+from report.page.conftest import Opened, Show, package
 from unstick.compare import compare
-
-AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
-MISSING = "axe-core, which the HTML report is checked with, is missing: `make test` or `npm ci --ignore-scripts` installs it."
 
 RUN = "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'], resultTypes: ['violations']})"
 
@@ -24,10 +20,8 @@ CASES: dict[str, Any] = {
 }
 
 
-def checked(opened: Any) -> list[str]:
-    if not AXE.exists():
-        pytest.fail(MISSING, pytrace=False)
-    opened.page.add_script_tag(content=AXE.read_text(encoding="utf-8"))
+def checked(opened: Opened) -> list[str]:
+    opened.page.add_script_tag(content=package("axe-core/axe.min.js").read_text(encoding="utf-8"))
     found = opened.page.evaluate(RUN)
     assert len(found["passes"]) > 10
     return [

@@ -38,7 +38,9 @@ def _press(header: Locator, key: str | None) -> None:
 
 
 def _sort(header: Locator, key: str | None = None) -> None:
-    header.evaluate("() => { window.sorted = new Promise((done) => addEventListener('sort-end', done, {once: true})); }")
+    header.evaluate(
+        "() => { window.sorted = new Promise((done) => addEventListener('sort-end', done, {once: true})); }"
+    )
     _press(header, key)
     header.evaluate("() => window.sorted.then(() => null)")
 
