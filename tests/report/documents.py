@@ -217,7 +217,7 @@ EVERY = (diagnosis, _trials, _answer, demo, rules, remedies, theory, comparison)
 COMPARED = (diagnosis, _trials, _answer, demo)
 
 
-PROGRAM = ("schema", "severity", "verdict", "kind", "lost_in")
+PROGRAM = ("schema", "severity", "verdict", "became", "kind", "lost_in")
 """Words that programs rely on."""
 
 

@@ -15,6 +15,13 @@ WIDE_RANGE = 20.0
 """Losses that span more than this are drawn on a logarithmic scale, or the small ones could not be told apart."""
 
 
+ROW = 24
+"""Pixels of height that one change takes beside the others."""
+
+IN_ORDER = {"field": "order", "op": "min"}
+"""As the document has them. A list of names would be made into an expression, which some names would break."""
+
+
 def losses(document: Document) -> Chart | None:
     """One small panel for each change; the unchanged network is in all of them. None where no change was trained."""
     unchanged = _curve(document["baseline"].get("curve"))
@@ -24,8 +31,8 @@ def losses(document: Document) -> Chart | None:
     beside = {row["step"]: row["loss"] for row in unchanged if "loss" in row}
     titles = distinct([_title(trial) for trial, _ in trained])
     rows = [
-        {"change": title, **row, **({"unchanged": beside[row["step"]]} if row["step"] in beside else {})}
-        for title, (_, curve) in zip(titles, trained, strict=True)
+        {"change": title, "order": i, **row, **({"unchanged": beside[row["step"]]} if row["step"] in beside else {})}
+        for i, (title, (_, curve)) in enumerate(zip(titles, trained, strict=True))
         for row in curve
     ]
     axes = _axes([*unchanged, *rows])
@@ -40,10 +47,10 @@ def losses(document: Document) -> Chart | None:
             facet={
                 "field": "change",
                 "type": "nominal",
-                "sort": titles,
+                "sort": IN_ORDER,
                 "header": {"title": None, "labelLimit": 180, "labelPadding": 4, "labelAnchor": "start"},
             },
-            columns=0,
+            columns=len(titles),
             spacing=16,
             spec={
                 "width": "container",
@@ -105,11 +112,11 @@ def gradients(document: Document) -> Chart | None:
     if not rows:
         return None
     titles = distinct([row["change"] for row in rows])
-    rows = [{**row, "change": title} for row, title in zip(rows, titles, strict=True)]
+    rows = [{**row, "change": title, "order": i} for i, (row, title) in enumerate(zip(rows, titles, strict=True))]
     up = {
         "field": "change",
         "type": "nominal",
-        "sort": titles,
+        "sort": IN_ORDER,
         "axis": {"title": None, "labelLimit": {"expr": "width < 420 ? 120 : 240"}, "domain": False, "ticks": False},
     }
     across = {"type": "quantitative", "axis": {"title": "decades lost on the way back"}}
@@ -128,7 +135,7 @@ def gradients(document: Document) -> Chart | None:
         + (" …" if len(rows) > 12 else "."),
         spec=spec(
             width="container",
-            height=24 * len(rows),
+            height=ROW * len(rows),
             datasets={"gradients": rows},
             data={"name": "gradients"},
             encoding={"y": up, "tooltip": tooltip},

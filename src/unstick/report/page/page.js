@@ -28,7 +28,7 @@ function fitted(spec, axis, width) {
     const gap = made.spacing;
     const room = width - axis - 8;
     const most = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
-    made.columns = Math.min(most, made.facet.sort.length);
+    made.columns = Math.min(most, made.columns);
     made.spec.width = Math.floor((room + gap) / made.columns - gap);
   } else if (made.vconcat) {
     for (const panel of made.vconcat) panel.width = width - axis - 8;
