@@ -214,6 +214,7 @@ def _axes(rows: Sequence[Row]) -> dict[str, Any]:
     values = [row[key] for row in rows for key in ("loss", "low", "high") if key in row]
     least, most = min(values, default=0.0), max(values, default=1.0)
     wide = least > 0 and most / least > WIDE_RANGE
+    kind = {"type": "log", "nice": False} if wide else {"zero": False, "nice": True}
     ends = [min(row["from"] for row in rows if "from" in row), max(row["to"] for row in rows if "to" in row)]
     return {
         "x": {
@@ -224,7 +225,7 @@ def _axes(rows: Sequence[Row]) -> dict[str, Any]:
         "y": {
             "type": "quantitative",
             "axis": {"title": None, "tickCount": 4, "grid": False, "minExtent": AXIS, "maxExtent": AXIS},
-            "scale": {"type": "log" if wide else "linear", "zero": False, "nice": not wide, "domain": [least, most]},
+            "scale": {**kind, "domain": [least, most]},
         },
     }
 
