@@ -37,8 +37,9 @@ NAMES = {
     "empty": "",
 }
 
-COUNTS = """() => [...document.querySelectorAll("figure.chart")].map((figure) => [figure.id,
-  ...["rect", "symbol", "line", "area", "rule"].map((mark) => figure.querySelectorAll(`.mark-${mark} > *`).length)])"""
+MARKS = ["rect", "symbol", "line", "area", "rule"]
+COUNTS = """(marks) => [...document.querySelectorAll("figure.chart")].map((figure) =>
+  [figure.id, ...marks.map((mark) => figure.querySelectorAll(`.role-mark.mark-${mark} > *`).length)])"""
 """How many marks of each sort a chart has."""
 
 
@@ -47,7 +48,7 @@ def harmless(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The same of a demo in which all names are the same word."""
     file = tmp_path_factory.mktemp("harmless") / "demo.html"
     file.write_text(written(poisoned(told(30, 5), "harmless")), encoding="utf-8")
-    return Opened(browser.new_page(viewport={"width": 380, "height": 900}), file).page.evaluate(COUNTS)
+    return Opened(browser.new_page(viewport={"width": 380, "height": 900}), file).page.evaluate(COUNTS, MARKS)
 
 
 def parsed(name: str) -> str:
@@ -61,7 +62,7 @@ def test_a_name_is_text_and_changes_no_chart(name: str, show: Show, harmless: An
     text = NAMES[name]
     opened = show(poisoned(told(30, 5), text), width=380)
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 380
-    assert opened.page.evaluate(COUNTS) == harmless
+    assert opened.page.evaluate(COUNTS, MARKS) == harmless
     assert opened.page.locator("article h3 bdi").first.text_content() == parsed(text)
     assert opened.page.locator("table.sortable tbody tr:nth-child(2) td:first-child").text_content() == parsed(text)
     assert text in opened.page.title() or not text.isprintable() or len(text) > LONGEST
