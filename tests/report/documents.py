@@ -217,10 +217,14 @@ EVERY = (diagnosis, _trials, _answer, demo, rules, remedies, theory, comparison)
 COMPARED = (diagnosis, _trials, _answer, demo)
 
 
-def poisoned(value: Any) -> Any:
-    """The document with every free text in it made hostile; words that programs rely on stay."""
+PROGRAM = ("schema", "severity", "verdict", "became", "kind", "lost_in")
+"""Words that programs rely on."""
+
+
+def poisoned(value: Any, text: str = HOSTILE) -> Any:
+    """The document with every free text in it replaced."""
     if isinstance(value, dict):
-        return {k: v if k in ("schema", "severity", "verdict") else poisoned(v) for k, v in value.items()}
+        return {k: v if k in PROGRAM else poisoned(v, text) for k, v in value.items()}
     if isinstance(value, list):
-        return [poisoned(item) for item in value]
-    return HOSTILE if isinstance(value, str) else value
+        return [poisoned(item, text) for item in value]
+    return text if isinstance(value, str) else value

@@ -63,9 +63,10 @@ def curve(points: int = 40, least: float = 0.25, **changes: Any) -> dict[str, An
     middle = [least + 2.0 * 0.9**i for i in range(points)]
     made = {
         "steps": [7.5 * i + 3.0 for i in range(points)],
-        "middle": middle,
-        "low": [0.9 * value for value in middle],
-        "high": [1.1 * value for value in middle],
+        **{
+            name: [float(f"{scale * value:.4g}") for value in middle]
+            for name, scale in (("middle", 1.0), ("low", 0.9), ("high", 1.1))
+        },
     }
     return {**made, **changes}
 

@@ -19,10 +19,11 @@ def tried(*each: dict[str, Any]) -> dict[str, Any]:
 def test_every_trained_change_has_a_panel_in_the_order_of_the_report() -> None:
     chart = losses(tried(trial("tanh", "harms", curve=CURVE), trial("relu", "fixes", curve=CURVE), trial("x", "helps")))
     assert chart is not None
-    assert chart.spec["facet"]["sort"] == ["tanh: harms", "relu: fixes it"]
+    assert chart.spec["facet"]["sort"] == {"field": "order", "op": "min"}
+    assert [row["order"] for row in chart.rows] == [0] * 3 + [1] * 3
     assert [row["change"] for row in chart.rows] == ["tanh: harms"] * 3 + ["relu: fixes it"] * 3
     numbers = {"step": 0.0, "from": -0.5, "to": 0.5, "loss": 2.3, "low": 2.2, "high": 2.4, "unchanged": 2.3}
-    assert chart.rows[0] == {"change": "tanh: harms", **numbers}
+    assert chart.rows[0] == {"change": "tanh: harms", "order": 0, **numbers}
     assert "loss" not in chart.rows[2]  # not finite: a gap, not a zero
 
 

@@ -17,6 +17,11 @@ MISSING = (
     "The tests of the HTML report open it in Chromium, which is missing: "
     "`apt-get install chromium`, or `python -m playwright install chromium`."
 )
+MODULES = Path(__file__).parents[3] / "node_modules"
+MISSING_PACKAGE = (
+    "The tests of the HTML report need {}, a package of Node.js, which is missing: "
+    "`make test` or `npm ci --ignore-scripts` installs it."
+)
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 DRAWN = """[...document.querySelectorAll("figure.chart")].every((figure) =>
@@ -38,6 +43,13 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=executable(playwright), args=list(QUIET))
         yield started
         started.close()
+
+
+def package(path: str) -> Path:
+    """A file of an npm package."""
+    if not (MODULES / path).exists():
+        pytest.fail(MISSING_PACKAGE.format(path.split("/")[0]), pytrace=False)
+    return MODULES / path
 
 
 class Opened:

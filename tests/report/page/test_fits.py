@@ -13,23 +13,24 @@ from unstick.compare import compare
 PAPER = 680
 """Pixels between the margins of a sheet of A4."""
 
-WIDER = """() => [...document.querySelectorAll("body, body *")].filter((each) => {
+TOLD = "(each) => `${each.tagName}.${each.getAttribute('class')} ${each.textContent.slice(0, 40)}`"
+WIDER = f"""() => [...document.querySelectorAll("body, body *")].filter((each) => {{
   const box = each.getBoundingClientRect();
   const rolls = each.closest(".scroll, pre, svg, #vg-tooltip-element");
   return box.width && box.right > document.documentElement.clientWidth + 1 && (!rolls || rolls === each);
-}).map((each) => `${each.tagName}.${each.getAttribute("class")} ${each.textContent.slice(0, 40)}`)"""
+}}).map({TOLD})"""
 """What reaches beyond the window, other than inside of what can be rolled."""
 
-CUT = """(paper) => {
-  document.body.style.width = `${paper}px`;
+CUT = f"""(paper) => {{
+  document.body.style.width = `${{paper}}px`;
+  const all = [...document.querySelectorAll("body *")];
   const right = document.body.getBoundingClientRect().right + 1;
-  const rolls = [...document.querySelectorAll("body *")].filter((each) =>
+  const rolls = all.filter((each) =>
     each.scrollWidth > each.clientWidth + 1 && !["visible", "clip"].includes(getComputedStyle(each).overflowX));
-  const wide = [...document.querySelectorAll("body *")].filter((each) =>
-    !each.closest("svg svg, svg *") && each.getBoundingClientRect().width && each.getBoundingClientRect().right > right);
-  return [...rolls, ...wide].map((each) => `${each.tagName}.${each.getAttribute("class")} ${each.textContent.slice(0, 40)}`);
-}"""
-"""What would be lost at the edge of the paper. Printing lays out anew, but runs no script: charts are not drawn again."""
+  const wide = all.filter((each) => each.getBoundingClientRect().width && each.getBoundingClientRect().right > right);
+  return [...rolls, ...wide].map({TOLD});
+}}"""
+"""What would be lost at the edge of the paper. Printing lays out anew and runs no script: no chart is drawn again."""
 
 CASES: dict[str, Any] = {
     "demo": told,

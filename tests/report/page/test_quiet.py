@@ -10,7 +10,7 @@ import torch
 
 import unstick
 from report import documents
-from report.measured import answered, diagnosed, network, older, told, tried
+from report.measured import answered, curve, diagnosed, network, older, told, tried
 from report.page.conftest import Show
 from unstick.compare import compare
 
@@ -55,6 +55,7 @@ KINDS: dict[str, Any] = {
     "theory": documents.theory,
     "rules": documents.rules,
     "remedies": documents.remedies,
+    "losses of many sizes": lambda: tried(3, baseline={**tried(3)["baseline"], "curve": curve(least=1e6)}),
     "interrupted": _interrupted,
     "unmeasured": _unmeasured,
     "silent": _silent,

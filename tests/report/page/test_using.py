@@ -38,7 +38,9 @@ def _press(header: Locator, key: str | None) -> None:
 
 
 def _sort(header: Locator, key: str | None = None) -> None:
-    header.evaluate("() => { window.sorted = new Promise((done) => addEventListener('sort-end', done, {once: true})); }")
+    header.evaluate(
+        "() => { window.sorted = new Promise((done) => addEventListener('sort-end', done, {once: true})); }"
+    )
     _press(header, key)
     header.evaluate("() => window.sorted.then(() => null)")
 
@@ -80,16 +82,20 @@ def test_headers_are_reached_by_the_keyboard(show: Show) -> None:
     assert reached.startswith("THchange")
 
 
+def _tip(opened: Opened, mark: Locator) -> dict[str, str]:
+    """What is shown while the mouse is over a mark."""
+    mark.hover()
+    tip = opened.page.locator("#vg-tooltip-element.visible")
+    tip.wait_for()
+    return dict(zip(tip.locator("td.key").all_inner_texts(), tip.locator("td.value").all_inner_texts(), strict=True))
+
+
 @pytest.mark.parametrize("panel", ["forward", "gradient"])
 def test_hovering_tells_an_operations_numbers(panel: str, show: Show) -> None:
     document = diagnosed(30)
     seen = document["layers"][17]
     opened = show(document)
-    opened.page.locator(f".{panel}_hover_marks > *").nth(17).hover()
-    tip = opened.page.locator("#vg-tooltip-element.visible")
-    tip.wait_for()
-    rows = dict(zip(tip.locator("td.key").all_inner_texts(), tip.locator("td.value").all_inner_texts(), strict=True))
-    shown = {key.rstrip(":"): value for key, value in rows.items()}
+    shown = _tip(opened, opened.page.locator(f".{panel}_hover_marks > *").nth(17))
     assert shown["module"] == seen["module"]
     assert shown["operation"] == seen["op"]
     assert shown["line"] == seen["source"]
@@ -117,6 +123,14 @@ def test_a_chosen_part_shows_its_operations_and_no_others(show: Show) -> None:
 
 def test_small_networks_offer_no_choice(show: Show) -> None:
     assert show(diagnosed(120)).count(".choice select") == 0
+
+
+def test_hovering_leaves_out_what_was_not_measured(show: Show) -> None:
+    document = diagnosed(10, theory=False)
+    document["layers"][4].update(backward={"norm": None}, source=None)
+    opened = show(document)
+    tip = _tip(opened, opened.page.locator(".gradient_hover_marks > *").nth(4))
+    assert set(tip) == {"module", "operation", "shape", "signal, rms", "of it, between samples", "decades lost here"}
 
 
 def _colours(opened: Opened) -> list[str]:

@@ -76,7 +76,8 @@ CONFIG: dict[str, Any] = {
 class Chart:
     """One picture. id: its name on a page. title: what it shows; says: the same for who cannot see it, with numbers.
 
-    spec: Vega-Lite. A `width` of "container" stands for what there is, and a facet's "columns" of 0 for as many as fit.
+    spec: Vega-Lite. A `width` of "container" stands for what there is; a facet's "columns", its panels, for as many as
+    fit.
     dataset, columns: the numbers behind it as a table, as (field, heading).
     """
 

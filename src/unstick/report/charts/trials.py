@@ -18,6 +18,9 @@ WIDE_RANGE = 20.0
 ROW = 24
 """Pixels of height that one change takes beside the others."""
 
+IN_ORDER = {"field": "order", "op": "min"}
+"""As the document has them. A list of names would be made into an expression, which some names would break."""
+
 
 def losses(document: Document) -> Chart | None:
     """One small panel for each change; the unchanged network is in all of them. None where no change was trained."""
@@ -28,8 +31,8 @@ def losses(document: Document) -> Chart | None:
     beside = {row["step"]: row["loss"] for row in unchanged if "loss" in row}
     titles = distinct([_title(trial) for trial, _ in trained])
     rows = [
-        {"change": title, **row, **({"unchanged": beside[row["step"]]} if row["step"] in beside else {})}
-        for title, (_, curve) in zip(titles, trained, strict=True)
+        {"change": title, "order": i, **row, **({"unchanged": beside[row["step"]]} if row["step"] in beside else {})}
+        for i, (title, (_, curve)) in enumerate(zip(titles, trained, strict=True))
         for row in curve
     ]
     axes = _axes([*unchanged, *rows])
@@ -44,10 +47,10 @@ def losses(document: Document) -> Chart | None:
             facet={
                 "field": "change",
                 "type": "nominal",
-                "sort": titles,
+                "sort": IN_ORDER,
                 "header": {"title": None, "labelLimit": 180, "labelPadding": 4, "labelAnchor": "start"},
             },
-            columns=0,
+            columns=len(titles),
             spacing=16,
             spec={
                 "width": "container",
@@ -109,11 +112,11 @@ def gradients(document: Document) -> Chart | None:
     if not rows:
         return None
     titles = distinct([row["change"] for row in rows])
-    rows = [{**row, "change": title} for row, title in zip(rows, titles, strict=True)]
+    rows = [{**row, "change": title, "order": i} for i, (row, title) in enumerate(zip(rows, titles, strict=True))]
     up = {
         "field": "change",
         "type": "nominal",
-        "sort": titles,
+        "sort": IN_ORDER,
         "axis": {"title": None, "labelLimit": {"expr": "width < 420 ? 120 : 240"}, "domain": False, "ticks": False},
     }
     across = {"type": "quantitative", "axis": {"title": "decades lost on the way back"}}
@@ -211,6 +214,7 @@ def _axes(rows: Sequence[Row]) -> dict[str, Any]:
     values = [row[key] for row in rows for key in ("loss", "low", "high") if key in row]
     least, most = min(values, default=0.0), max(values, default=1.0)
     wide = least > 0 and most / least > WIDE_RANGE
+    kind = {"type": "log", "nice": False} if wide else {"zero": False, "nice": True}
     ends = [min(row["from"] for row in rows if "from" in row), max(row["to"] for row in rows if "to" in row)]
     return {
         "x": {
@@ -221,7 +225,7 @@ def _axes(rows: Sequence[Row]) -> dict[str, Any]:
         "y": {
             "type": "quantitative",
             "axis": {"title": None, "tickCount": 4, "grid": False, "minExtent": AXIS, "maxExtent": AXIS},
-            "scale": {"type": "log" if wide else "linear", "zero": False, "nice": not wide, "domain": [least, most]},
+            "scale": {**kind, "domain": [least, most]},
         },
     }
 

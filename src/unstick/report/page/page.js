@@ -28,7 +28,7 @@ function fitted(spec, axis, width) {
     const gap = made.spacing;
     const room = width - axis - 8;
     const most = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
-    made.columns = Math.min(most, made.facet.sort.length);
+    made.columns = Math.min(most, made.columns);
     made.spec.width = Math.floor((room + gap) / made.columns - gap);
   } else if (made.vconcat) {
     for (const panel of made.vconcat) panel.width = width - axis - 8;
@@ -57,6 +57,13 @@ function fill(table, rows, columns) {
   }
 }
 
+// What is known of a mark; numbers that were not measured are left out. Vega gives texts; `safe` makes HTML of one.
+function tip(value, safe) {
+  const known = Object.entries(value).filter(([, shown]) => shown !== "undefined" && shown !== "NaN");
+  const cells = known.map(([key, shown]) => `<td class="key">${safe(key)}</td><td class="value">${safe(shown)}</td>`);
+  return `<table><tr>${cells.join("</tr><tr>")}</tr></table>`;
+}
+
 for (const figure of document.querySelectorAll("figure.chart")) {
   const { spec, axis, dataset, columns } = JSON.parse(figure.querySelector("script").textContent);
   const rows = spec.datasets[dataset].filter((row) => row.level !== "groups");
@@ -75,7 +82,7 @@ for (const figure of document.querySelectorAll("figure.chart")) {
     drawn = width;
     const part = view && figure.querySelector(".choice select") ? view.signal("part") : null;
     const choice = figure.querySelector(".choice");
-    const options = { mode: "vega-lite", renderer: "svg", actions: false, bind: choice };
+    const options = { mode: "vega-lite", renderer: "svg", actions: false, bind: choice, tooltip: { formatTooltip: tip } };
     view?.finalize();
     choice.replaceChildren();
     const made = fitted(spec, axis, width);
