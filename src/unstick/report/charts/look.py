@@ -16,7 +16,7 @@ from typing import Any
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
-BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072b2", "#d55e00", "#009e73", "#a6618a", "#808080"
+BLUE, VERMILION, GREEN, PURPLE, GREY = "#1a80bb", "#d55e00", "#009e73", "#a6618a", "#808080"
 INK = "currentColor"
 
 KINDS = {"activation": VERMILION, "weights": BLUE, "normalisation": GREEN, "other": GREY}
