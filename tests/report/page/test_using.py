@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator
 
 from report.documents import trial, trials
-from report.measured import BLOCK, diagnosed, layers, tried
+from report.measured import BLOCK, diagnosed, layers, told, tried
 from report.page.conftest import Opened, Show
 from unstick.report.style import number
 
@@ -187,3 +187,22 @@ def test_the_table_of_trials_has_the_numbers_of_the_document(show: Show) -> None
     assert _names(opened) == [trial["remedy"] for trial in document["trials"]]
     shown = _column(opened.page.locator("table.sortable"), 3)[1:]
     assert shown == [number(trial["loss"]["after"]) if trial["seeds"] else "" for trial in document["trials"]]
+
+
+def test_a_window_that_is_pulled_smaller_leaves_one_drawing_that_fits(show: Show) -> None:
+    opened = show(told(300, 20))
+    opened.page.evaluate(
+        """async () => {
+          for (const width of [900, 700, 500, 380, 1000, 450]) {
+            document.body.style.width = `${width}px`;
+            await new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)));
+          }
+        }"""
+    )
+    opened.drawn()
+    for chart in ("network", "loss", "losses", "gradients"):
+        drawing = opened.page.locator(f"#{chart} .drawing")
+        assert drawing.locator("svg.marks").count() == 1
+        width = drawing.evaluate("(place) => place.clientWidth")
+        assert width - 20 <= float(drawing.locator("svg.marks").get_attribute("width") or 0) <= width
+    assert opened.page.get_by_label("Show").count() == 1

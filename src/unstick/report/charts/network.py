@@ -201,7 +201,7 @@ def _signal(rows: Sequence[Row], field: str, title: str, height: int, more: list
             {
                 "name": f"{field}-line",
                 "transform": [{"filter": "datum.trunk"}],
-                "mark": {"type": "line", "color": INK, "opacity": 0.5, "strokeWidth": 1.5},
+                "mark": {"type": "line", "color": INK, "opacity": 0.5, "strokeWidth": 1.5, "strokeJoin": "round"},
                 "encoding": {"x": x, "y": up, "order": {"field": "place"}},
             },
             {
@@ -253,7 +253,7 @@ def _gradient(rows: Sequence[Row]) -> dict[str, Any]:
             {"calculate": "datum.expected > 0 ? log(datum.expected) / LN10 : null", "as": "theory"},
             {"filter": "isValid(datum.theory)"},
         ],
-        "mark": {"type": "line", "strokeDash": [6, 4], "strokeWidth": 2.5, "color": PURPLE},
+        "mark": {"type": "line", "strokeDash": [6, 4], "strokeWidth": 2.5, "strokeJoin": "round", "color": PURPLE},
         "encoding": {"x": x, "y": {"field": "theory", "type": "quantitative"}, "order": {"field": "place"}},
     }
     gone: dict[str, Any] = {

@@ -246,7 +246,7 @@ def _band(dataset: str | None, colour: str, axes: Row, dash: list[int]) -> list[
         {
             **data,
             "name": f"{name}-median",
-            "mark": {"type": "line", "color": colour, "strokeWidth": 2, "strokeDash": dash},
+            "mark": {"type": "line", "color": colour, "strokeWidth": 2, "strokeDash": dash, "strokeJoin": "round"},
             "encoding": {"x": x, "y": {"field": "loss", **axes["y"]}},
         },
     ]

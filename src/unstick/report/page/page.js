@@ -24,14 +24,15 @@ const NARROWEST = 150; // pixels in which the curve of a small panel can still b
 // The chart's specification for a place of that width. Axes keep their room, so the rest is for the drawing.
 function fitted(spec, axis, width) {
   const made = structuredClone(spec);
+  const room = width - axis - 10; // 10: the padding on both sides
   if (made.facet) {
     const gap = made.spacing;
-    const room = width - axis - 8;
     const most = Math.max(1, Math.floor((room + gap) / (NARROWEST + gap)));
     made.columns = Math.min(most, made.columns);
     made.spec.width = Math.floor((room + gap) / made.columns - gap);
+    made.facet.header.labelLimit = made.spec.width;
   } else if (made.vconcat) {
-    for (const panel of made.vconcat) panel.width = width - axis - 8;
+    for (const panel of made.vconcat) panel.width = room - 5; // half a mark, at the end
   }
   return made; // a single chart fits itself into its place
 }
