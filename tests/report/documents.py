@@ -220,7 +220,7 @@ COMPARED = (diagnosis, _trials, _answer, demo)
 def poisoned(value: Any) -> Any:
     """The document with every free text in it made hostile; words that programs rely on stay."""
     if isinstance(value, dict):
-        return {k: v if k in ("schema", "severity", "verdict") else poisoned(v) for k, v in value.items()}
+        return {k: v if k in ("schema", "severity", "verdict", "became") else poisoned(v) for k, v in value.items()}
     if isinstance(value, list):
         return [poisoned(item) for item in value]
     return HOSTILE if isinstance(value, str) else value
