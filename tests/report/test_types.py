@@ -67,6 +67,17 @@ def test_html_is_whole_escaped_and_loads_nothing() -> None:
     assert "answer: 2" in page
 
 
+def test_a_metric_has_a_column_of_its_own() -> None:
+    tried = documents.trial("relu", "fixes", metric={"before": 0.1, "after": 0.97})
+    whole = documents.trials(tried, documents.trial("tanh", "not-applicable", seeds=0))
+    whole["baseline"]["metric"] = 0.1
+    for document, columns in ((whole, 7), (documents.trials(tried | {"metric": None}), 6)):
+        table = Sample(document)._repr_html_().partition("<table")[2].partition("</table>")[0]
+        assert {row.count("<td") for row in table.split("<tr")[2:]} == {columns}
+        assert (">0.970</td>" in table) == (columns == 7)
+    assert "metric is 0.930" in Sample(documents.diagnosis(metric=0.93))._repr_html_()
+
+
 def test_hostile_target_in_the_title() -> None:
     page = Sample(documents.diagnosis(target=HOSTILE)).to_html()
     assert "{brace}</title>" in page
