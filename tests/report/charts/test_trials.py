@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 from report.documents import diagnosis, trial, trials
@@ -47,6 +49,15 @@ def test_a_window_without_neighbours_is_a_point() -> None:
         chart = loss(diagnosis(curve=made))
         assert chart is not None
         assert [i for i, row in enumerate(chart.rows) if "alone" in row] == alone
+
+
+def test_numbers_at_the_end_of_what_floats_hold_are_left_out() -> None:
+    """Rounded to four digits, the largest of them is infinite, and no JSON."""
+    most = sys.float_info.max
+    chart = loss(diagnosis(curve={**CURVE, "middle": [2.3, most, 1.0], "high": [most] * 3}))
+    assert chart is not None
+    assert [row.get("loss") for row in chart.rows] == [2.3, None, 1.0]
+    json.dumps(chart.spec, allow_nan=False)
 
 
 def test_gradients_say_whether_they_are_restored() -> None:

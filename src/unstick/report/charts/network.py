@@ -370,7 +370,10 @@ def _says(document: Document, layers: Sequence[Document]) -> str:
         )
         verb = "loses" if lost >= 0 else "gains"
         bound = "at least " if document.get("attenuation_truncated") else ""
-        said.append(f"On its way back it {verb} {bound}{abs(lost):.1f} decades" + (f": {parts}." if parts else "."))
+        said.append(
+            f"From the last hidden operation to the first it {verb} {bound}{abs(lost):.1f} decades"
+            + (f": {parts}." if parts else ".")
+        )
     theory = document.get("theory")
     return " ".join([*said, theory["sentence"]] if theory else said)
 

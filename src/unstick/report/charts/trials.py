@@ -201,9 +201,17 @@ def _curve(curve: Document | None) -> list[Row]:
     half = (steps[1] - steps[0]) / 2 if len(steps) > 1 else 0.5
     columns = zip(steps, curve["middle"], curve["low"], curve["high"], strict=False)
     rows = [
-        {"step": cut(step), "from": cut(step - half), "to": cut(step + half), "loss": mid, "low": low, "high": high}
+        {
+            "step": cut(step),
+            "from": cut(step - half),
+            "to": cut(step + half),
+            "loss": cut(mid),
+            "low": cut(low),
+            "high": cut(high),
+        }
         for step, mid, low, high in columns
     ]
+    rows = [row for row in rows if None not in (row["step"], row["from"], row["to"])]
     known = [row["loss"] is not None for row in rows]
     for i, row in enumerate(rows):
         row["alone"] = True if known[i] and not any(known[max(i - 1, 0) : i] + known[i + 1 : i + 2]) else None
