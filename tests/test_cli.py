@@ -279,6 +279,48 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     assert ran.stderr == ""
 
 
+def test_files_are_written_also_if_nobody_reads_the_terminal(folder: Path) -> None:
+    """And the exit status is that of the diagnosis."""
+    (folder / "silent.py").write_text(MODEL.replace("print", "str"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "unstick", "diagnose", "silent.py:stuck", "--steps", "2"]
+    files = ["--json", "a.json", "--html", "a.html"]
+    ran = subprocess.run([*command, *files], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert ran.returncode == FOUND
+    assert ran.stderr.splitlines()[-2:] == ["written: a.json", "written: a.html"]
+    assert json.loads((folder / "a.json").read_text())["schema"] == "unstick/diagnosis/1"
+    assert (folder / "a.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_file_that_fails_does_not_take_the_others_with_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--json", "/dev/full", "--html", "a.html", "--svg", "a.svg"]
+    assert main(["diagnose", "model.py:well", "--steps", "2", *files]) == WRONG
+    said = capsys.readouterr().err.splitlines()
+    assert said[-3:-1] == ["written: a.html", "written: a.svg"]
+    assert said[-1] == "unstick: --json /dev/full: cannot be written (No space left on device)."
+
+
+def test_one_file_under_two_names(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["diagnose", "model.py:well", "--json", "a", "--html", "./a"]) == WRONG
+    assert "--json and --html both name ./a" in capsys.readouterr().err
+    assert not (folder / "a").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all names of files are Unicode")
+def test_names_that_are_not_unicode(folder: Path) -> None:
+    """They are in the document as the target, as a place in the source, and in the command."""
+    name = os.fsdecode(b"m\xe9.py")
+    (folder / "model.py").rename(name)
+    ran = unstick("diagnose", f"{name}:well", "--steps", "2", "--json", "a.json", "--html", "a.html", "--quiet")
+    assert ran.returncode == OK, ran.stderr
+    document = json.loads((folder / "a.json").read_text())
+    assert document["command"].startswith("unstick diagnose 'm?.py:well'")
+    assert "m?.py:well" in (folder / "a.html").read_text()
+
+
 def test_output_that_is_not_unicode() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     ran = unstick("rules", env=environment)

@@ -35,6 +35,15 @@ def test_all_charts_stand_below_each_other(tmp_path: Path) -> None:
     assert "<b>&'\"" in words
 
 
+def test_long_names_do_not_push_a_chart_out_of_the_picture(tmp_path: Path) -> None:
+    made = document()
+    tried = [{**trial("relu", "fixes", curve=CURVE), "remedy": "init(he)+" * 20}]
+    pictures.write("--svg", str(tmp_path / "a.svg"), {**made, "trials": tried})
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    for part in root.findall("{http://www.w3.org/2000/svg}svg"):
+        assert float(part.attrib["x"]) + float(part.attrib["width"]) <= pictures.WIDE
+
+
 def test_a_png_is_one_and_sharp(tmp_path: Path) -> None:
     pictures.write("--png", str(tmp_path / "a.png"), document())
     head = (tmp_path / "a.png").read_bytes()[:24]

@@ -51,6 +51,12 @@ def test_statements() -> None:
     assert sentence(demo())[1].endswith("Of 2 statements, these hold: 2. Recommended: relu.")
 
 
+def test_what_is_not_settled_is_not_false() -> None:
+    open_ = statement(2, holds=False, verdict="inconclusive")
+    assert sentence(answer(open_)) == (UNKNOWN, "Of 1 statement, these hold: none; not settled: 2.")
+    assert sentence(answer(statement(1), open_)) == (YES, "Of 2 statements, these hold: 1; not settled: 2.")
+
+
 def test_how_to_get_it_again() -> None:
     assert command(diagnosis(command="unstick diagnose 'a b.py'")) == "unstick diagnose 'a b.py'"
     assert command(diagnosis(seed=3)) == "unstick.diagnose(case, steps=100, seed=3)"

@@ -13,6 +13,7 @@ from report import documents
 from report.documents import HOSTILE, answer, diagnosis, statement, trial, trials
 from unstick.report.style import number
 from unstick.report.terminal import plain, render
+from unstick.report.terminal.trials import WIDER
 
 
 def squeezed(text: str) -> str:
@@ -98,6 +99,19 @@ def test_table_of_trials() -> None:
     assert rows["batchnorm"].split() == ["batchnorm", "○", "not", "applicable"]
     assert "✗ init(normal, std=10): What init(normal, std=10) did." in text
     assert "Recommended: relu" in text
+
+
+def test_a_metric_is_shown_where_the_case_has_one() -> None:
+    document = trials(trial("relu", "fixes", metric={"before": 0.1, "after": 0.97}), trial("tanh", "not-applicable"))
+    document["baseline"]["metric"] = 0.1
+    text = plain(document)
+    rows = {line.split("  ")[0].strip(): line.split() for line in text.splitlines()}
+    assert rows["(unchanged)"][-1] == "0.100"
+    assert rows["relu"][-1] == "0.970"
+    assert "metric: the case's own" in text
+    assert "metric" not in plain(trials(trial("relu", "fixes")))
+    assert "metric" not in plain(document, width=WIDER - 1)
+    assert "The case's own metric is 0.930 after training." in plain(diagnosis(metric=0.93))
 
 
 def test_trials_without_a_winner_and_interrupted_ones_say_so() -> None:

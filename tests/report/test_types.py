@@ -25,7 +25,7 @@ class Sample(Report):
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
     lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text() | st.integers(), inner),
     max_leaves=8,
 )
@@ -35,7 +35,8 @@ values = st.recursive(
 @settings(deadline=None)  # a busy machine is no failure
 def test_jsonable_survives_strict_json(value: Any) -> None:
     clean = jsonable(value)
-    assert json.loads(json.dumps(clean, allow_nan=False)) == clean
+    written = json.dumps(clean, allow_nan=False, ensure_ascii=False).encode()  # which half characters would prevent
+    assert json.loads(written) == clean
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -75,6 +76,17 @@ def test_a_piece_of_a_notebook_has_no_scripts_and_loads_nothing() -> None:
         assert "<script" not in piece
         assert "&lt;script&gt;" in piece
         assert not any(word in piece for word in LOADS)
+
+
+def test_a_metric_has_a_column_of_its_own() -> None:
+    tried = documents.trial("relu", "fixes", metric={"before": 0.1, "after": 0.97})
+    whole = documents.trials(tried, documents.trial("tanh", "not-applicable", seeds=0))
+    whole["baseline"]["metric"] = 0.1
+    for document, columns in ((whole, 7), (documents.trials(tried | {"metric": None}), 6)):
+        table = Sample(document)._repr_html_().partition("<table")[2].partition("</table>")[0]
+        assert {row.count("<td") for row in table.split("<tr")[2:]} == {columns}
+        assert (">0.970</td>" in table) == (columns == 7)
+    assert "metric is 0.930" in Sample(documents.diagnosis(metric=0.93))._repr_html_()
 
 
 def test_hostile_target_in_the_title() -> None:

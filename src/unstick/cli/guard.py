@@ -53,7 +53,6 @@ def run(group: click.Group, given: Given) -> int:
     try:
         with _termination_as_interrupt():
             status = group.main(list(given.own), prog_name="unstick", standalone_mode=False, obj=given)
-            sys.stdout.flush()
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "unstick"
         return _wrong(f"{error.format_message().rstrip('.')}. See '{path} --help'.")
@@ -61,9 +60,11 @@ def run(group: click.Group, given: Given) -> int:
         return _wrong(error.format_message())
     except click.Abort:
         return _interrupted()
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         sys.stdout = None  # so that nothing is flushed to it at exit
-        return OK
     return status if isinstance(status, int) else OK
 
 

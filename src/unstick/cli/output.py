@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -68,9 +69,10 @@ class Output:
         for option, name in made._files():
             if not name:
                 raise OutputError(f"{option} needs the name of a file; it was given an empty one.")
-            if name in taken:
-                raise OutputError(f"{taken[name]} and {option} both name {name}; give them different names.")
-            taken[name] = option
+            place = os.path.realpath(name)
+            if place in taken:
+                raise OutputError(f"{taken[place]} and {option} both name {name}; give them different names.")
+            taken[place] = option
             (pictures.check if option in PICTURES else files.check)(option, name)
         return made
 
@@ -98,22 +100,22 @@ class Output:
         return INTERRUPTED if getattr(report, "interrupted", False) else OK
 
     def show_document(self, document: Mapping[str, Any]) -> int:
-        """The same for a document; 0."""
+        """The same for a document; 0. Raises OutputError at the end, for all files that could not be written."""
         if not self.json_only:
-            self._print(document)
-        if self.json_file is not None:
-            files.write("--json", self.json_file, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-        if self.html_file is not None:
-            from ..report.page import page
-
-            files.write("--html", self.html_file, page(document))
-        for option, name in self._files():
-            if option in PICTURES:
-                pictures.write(option, name, document)
-        if not self.quiet:
-            for option, name in self._files():
-                if option != "--write":  # of which the report tells
+            with suppress(BrokenPipeError):  # whoever was reading has seen enough; the files are still wanted
+                self._print(document)
+        failed = []
+        for option, name in self._files(printed=True):
+            try:
+                with suppress(BrokenPipeError):
+                    _write(option, name, document)
+            except OutputError as error:  # what was measured may have taken hours, so that the others are written
+                failed.append(str(error))
+            else:
+                if not self.quiet and option != "--write" and name != files.STANDARD_OUTPUT:
                     click.echo(f"written: {name}", err=True)
+        if failed:
+            raise OutputError(" ".join(failed))
         return 0
 
     def patch(self, made: Patched) -> Patched:
@@ -151,6 +153,18 @@ class Output:
         return [
             (option, name) for option, name in given if name is not None and (printed or name != files.STANDARD_OUTPUT)
         ]
+
+
+def _write(option: str, name: str, document: Mapping[str, Any]) -> None:
+    """One of the files; not the patch, which is written with what it is made from."""
+    if option == "--json":
+        files.write(option, name, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    elif option == "--html":
+        from ..report.page import page
+
+        files.write(option, name, page(document))
+    elif option in PICTURES:
+        pictures.write(option, name, document)
 
 
 def _check_device(name: str | None) -> None:

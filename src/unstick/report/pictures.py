@@ -82,7 +82,7 @@ def _still(chart: Chart, titled: bool) -> dict[str, Any]:
         for panel in made["vconcat"]:
             panel["width"] = room
     else:
-        made["width"] = room
+        made.update(width=WIDTH, autosize={"type": "fit-x", "contains": "padding"})  # long names take from the drawing
     if titled:
         made["title"] = {"text": chart.title, "fontSize": 15, "offset": 12}
     return made

@@ -63,12 +63,11 @@ def _document(text: str, shown: str) -> Any:
         raise ReportError(f"{shown} is no report: its JSON holds what no report does; {MEND}.") from error
     if not _shallow(document, DEEPEST):
         raise ReportError(f"{shown} is no report: its JSON is nested too deep; {MEND}.")
-    document = jsonable(document)
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ReportError(f"{shown} is no report: it holds half characters (such as \\ud800); {MEND}.") from error
-    return document
+    return jsonable(document)
 
 
 def _shallow(value: Any, levels: int) -> bool:

@@ -39,6 +39,7 @@ CIRCUMSTANCES: dict[str, Any] = {
 PLACE = {"module": WORDS, "op?": WORDS, "kind?": WORDS, "source?": WORDS}
 NETWORK: dict[str, Any] = {
     "attenuation_decades?": MAYBE,
+    "attenuation_truncated?": WORDS,
     "attribution?": PARTS,
     "theory?": ({"sentence": TEXT}, NULL),
     "path?": [
@@ -119,7 +120,7 @@ CLAIM = {"text": TEXT, "holds": (TRUTH, NULL), "explanation": TEXT}
 JUDGED = {
     **CIRCUMSTANCES,
     "question?": (
-        {"title?": TEXT, "claim?": ({"text": TEXT, "holds": (TRUTH, NULL), "explanation": TEXT}, NULL)},
+        {"title?": TEXT, "claim?": (CLAIM, NULL)},
         NULL,
     ),
     "answer": [WHOLE],

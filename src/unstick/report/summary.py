@@ -7,7 +7,7 @@ from typing import Any
 
 from .style import NO, UNKNOWN, VERDICTS, YES, Style, number, plural
 from .style import answer as yes_no
-from .words import listed, place, recommendation
+from .words import listed, place, recommendation, settled
 
 Document = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ def sentence(document: Document) -> tuple[Style, str]:
         case "unstick/trials/1":
             return _tried(document)
         case "unstick/answer/1":
-            return YES if document["answer"] else NO, f"{_judged(document)}."
+            return _answered(document), f"{_judged(document)}."
         case _:
             return _told(document)
 
@@ -64,8 +64,15 @@ def _tried(document: Document) -> tuple[Style, str]:
     return style, f"{recommendation(document)}. It {style.word}{moved}."
 
 
+def _answered(document: Document) -> Style:
+    """Statements that are not settled are not false."""
+    return YES if document["answer"] else NO if all(map(settled, document["statements"])) else UNKNOWN
+
+
 def _judged(document: Document) -> str:
-    return f"Of {plural(len(document['statements']), 'statement')}, these hold: {listed(document['answer'])}"
+    told = f"Of {plural(len(document['statements']), 'statement')}, these hold: {listed(document['answer'])}"
+    unsettled = [statement["id"] for statement in document["statements"] if not settled(statement)]
+    return f"{told}; not settled: {listed(unsettled)}" if unsettled else told
 
 
 def _told(document: Document) -> tuple[Style, str]:

@@ -52,11 +52,14 @@ class Report(ABC):
 
 
 def jsonable(value: Any) -> Any:
-    """The same value in JSON's own types: tuples become lists, nan and inf become None, keys become strings."""
+    """The same value in JSON's own types: tuples become lists, nan and inf become None, keys become strings; half
+    characters, which names of files that are not UTF-8 have in Python, become question marks."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {jsonable(str(key)): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
     return value

@@ -14,6 +14,7 @@ NOTHING = {
     None: "Nothing wrong was found. What shows only in a network that fails was not looked for.",
     False: "None of the rules says why. More --steps may tell; `unstick try` compares changes.",
 }
+METRIC = "metric: the case's own, after training, mean over the seeds; higher is better."
 VERBS = {
     True: " learns: ",
     False: " does not learn: ",
@@ -34,6 +35,16 @@ def losses(learning: Document) -> str:
     beside = f"; the best answer that ignores the input would have a loss of {number(constant)}"
     ignores = " Shuffling the targets makes no difference: the network ignores its input."
     return f"{moved}{beside if constant is not None else ''}.{ignores if learning.get('uses_input') is False else ''}"
+
+
+def metric(diagnosis: Document) -> str:
+    """Of the case's own, if it has one."""
+    value = diagnosis.get("metric")
+    return "" if value is None else f"The case's own metric is {number(value)} after training."
+
+
+def has_metric(trials: Document) -> bool:
+    return any(run.get("metric") is not None for run in (trials["baseline"], *trials["trials"]))
 
 
 def where(finding: Document) -> str:

@@ -31,6 +31,13 @@ def test_the_first_depth_that_says_something_is_taken() -> None:
     assert groups[1] == ("blocks.0", 1, 4)
 
 
+def test_taking_turns_is_not_having_many_names() -> None:
+    """The additions of a residual network belong to the model itself, between its blocks."""
+    inner = [{"module": name, "op": "add"} for i in range(3 * FEWEST) for name in (f"blocks.{i}.up", "")]
+    groups = grouped([{"module": "stem", "op": "linear"}, *inner])
+    assert [name for name, _, _ in groups][:4] == ["stem", "blocks.0", "add", "blocks.1"]
+
+
 def test_too_many_are_joined_and_say_from_where_to_where() -> None:
     groups = grouped(blocks(2 * MOST))
     assert groups[1][0] == "blocks.2 … blocks.4"

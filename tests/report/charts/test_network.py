@@ -110,5 +110,24 @@ def test_a_gradient_of_zero_has_a_mark_of_its_own(chain: dict[str, Any]) -> None
     assert "gradient-gone" not in str(network(chain))
 
 
+def test_a_signal_of_zero_has_one_too(chain: dict[str, Any]) -> None:
+    first, *others = chain["layers"]
+    made = network({**chain, "layers": [{**first, "forward": {"rms": 0.0}}, *others]})
+    assert "forward-gone" in str(made)
+    assert "signal going forward, rms (▽: exactly zero)" in str(made)
+
+
+def test_what_is_outside_of_the_range_is_said(chain: dict[str, Any]) -> None:
+    first, second, *others = chain["layers"]
+    layers = [{**first, "backward": {"norm": 0.0}}, {**second, "backward": {"norm": None}}, *others]
+    chart = network({**chain, "layers": layers, "attenuation_decades": 2.0, "attenuation_truncated": "underflow"})
+    assert chart is not None
+    assert "At 1 of them the gradient is zero. At 1 of them the gradient is not a finite number." in chart.says
+    assert "it loses at least 2.0 decades" in chart.says
+    nothing = network({**chain, "layers": [{**first, "backward": None}], "path": [], "attenuation_decades": None})
+    assert nothing is not None
+    assert "No gradient was measured." in nothing.says
+
+
 def test_nothing_seen_is_no_chart() -> None:
     assert network({"layers": [], "path": []}) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from typing import Any
 
 from report.documents import diagnosis, trial, trials
@@ -41,6 +43,24 @@ def test_losses_of_many_sizes_are_drawn_in_decades() -> None:
     assert "'log'" not in str(losses(tried(trial("relu", "fixes", curve=below))))
 
 
+def test_a_window_without_neighbours_is_a_point() -> None:
+    """A line through one place would not be seen: of a run of one step, or of two that end in NaN."""
+    for middle, alone in (([2.3], [0]), ([2.3, None, 1.0], [0, 2]), ([2.3, 1.0, None], [])):
+        made = {"steps": [0.0, 1.0, 2.0][: len(middle)], "middle": middle, "low": middle, "high": middle}
+        chart = loss(diagnosis(curve=made))
+        assert chart is not None
+        assert [i for i, row in enumerate(chart.rows) if "alone" in row] == alone
+
+
+def test_numbers_at_the_end_of_what_floats_hold_are_left_out() -> None:
+    """Rounded to four digits, the largest of them is infinite, and no JSON."""
+    most = sys.float_info.max
+    chart = loss(diagnosis(curve={**CURVE, "middle": [2.3, most, 1.0], "high": [most] * 3}))
+    assert chart is not None
+    assert [row.get("loss") for row in chart.rows] == [2.3, None, 1.0]
+    json.dumps(chart.spec, allow_nan=False)
+
+
 def test_gradients_say_whether_they_are_restored() -> None:
     lost = {"before": 15.7, "after": 9.0, "restored": False}
     chart = gradients(tried(trial("relu", "fixes"), trial("tanh", "no-effect", gradient=lost)))
@@ -49,7 +69,7 @@ def test_gradients_say_whether_they_are_restored() -> None:
         ("relu", 0.2, "restored"),
         ("tanh", 9.0, "not restored"),
     ]
-    assert "1 of 2 changes restore the gradient" in chart.says
+    assert "With 1 of 2 changes the gradient neither vanishes nor explodes" in chart.says
 
 
 def test_a_gradient_that_was_not_measured_is_not_drawn() -> None:

@@ -13,15 +13,16 @@ FEWEST, MOST = 8, 80
 def grouped(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, int]]:
     """(name, start, end) of neighbours in the forward order that belong to the same module.
 
-    Modules are looked at from outside: the first depth at which they are FEWEST groups or more is taken. Where these
-    are too many, neighbours are joined.
+    Modules are looked at from outside: the first depth at which FEWEST of them have names of their own is taken, since
+    in a residual network "blocks" and the additions after each may take turns a hundred times. Where the groups are too
+    many, neighbours are joined.
     """
     paths = [("loss",) if layer.get("module") is None else _path(layer) for layer in layers]
     deepest = max(map(len, paths), default=0)
     runs: list[tuple[str, int, int]] = []
     for depth in range(1, deepest + 1):
         runs = _runs([path[:depth] for path in paths])
-        if len(runs) >= FEWEST:
+        if len({name for name, *_ in runs}) >= FEWEST:
             break
     return _joined(runs)
 

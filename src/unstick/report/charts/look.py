@@ -98,9 +98,13 @@ def spec(**fields: Any) -> dict[str, Any]:
     return {"$schema": SCHEMA, "config": CONFIG, **fields}
 
 
+LARGEST = 1e300
+"""A number beyond it is not drawn: neither its four digits nor the sum of a few of them need be finite."""
+
+
 def cut(value: Any) -> float | None:
     """A number with the four digits that a picture can show; None for what is none."""
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or not abs(value) <= LARGEST:
         return None
     return float(f"{value:.4g}")
 

@@ -4,9 +4,10 @@ what theory expects of it, and which kinds of operation it is lost in."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..style import plural
 from .groups import grouped
 from .look import AXIS, INK, KINDS, LOOKS, MODULE, ONCE, PURPLE, Chart, cut, decades, short, spec
 
@@ -53,7 +54,7 @@ def network(document: Document) -> Chart | None:
     return Chart(
         id="network",
         title="The signal on its way forward, the gradient on its way back",
-        says=_says(document, layers, path),
+        says=_says(document, layers),
         spec=spec(
             params=_params(parts),
             datasets={"network": rows},
@@ -192,8 +193,9 @@ def _signal(rows: Sequence[Row], field: str, title: str, height: int, more: list
         {"calculate": f"datum.{field} > 0 ? log(datum.{field}) / LN10 : null", "as": "value"},
     ]
     legend: dict[str, Any] = {"columns": {"expr": "width < 420 ? 3 : 5"}} if field == "forward" else {}
+    gone = _gone(rows, field)
     return {
-        "title": title,
+        "title": title + (" (▽: exactly zero)" if gone else ""),
         "width": "container",
         "height": height,
         "transform": values,
@@ -216,6 +218,7 @@ def _signal(rows: Sequence[Row], field: str, title: str, height: int, more: list
                 "encoding": {"x": x, "y": up, "color": _look(rows, 0, **legend), "shape": _look(rows, 1, **legend)},
             },
             *more,
+            *gone,
             _hover(field),
         ],
     }
@@ -244,9 +247,7 @@ NUMBERS = ("forward", "between", "gradient", "expected", "lost")
 
 
 def _gradient(rows: Sequence[Row]) -> dict[str, Any]:
-    """As measured, and as theory expects it; where it is exactly zero there is no place on the scale, but a mark below
-    it."""
-    x = {"field": "middle", **ACROSS}
+    """As measured, and as theory expects it."""
     theory: dict[str, Any] = {
         "name": "theory-line",
         "transform": [
@@ -254,18 +255,28 @@ def _gradient(rows: Sequence[Row]) -> dict[str, Any]:
             {"filter": "isValid(datum.theory)"},
         ],
         "mark": {"type": "line", "strokeDash": [6, 4], "strokeWidth": 2.5, "strokeJoin": "round", "color": PURPLE},
-        "encoding": {"x": x, "y": {"field": "theory", "type": "quantitative"}, "order": {"field": "place"}},
-    }
-    gone: dict[str, Any] = {
-        "name": "gradient-gone",
-        "transform": [{"filter": "datum.gradient === 0"}],
-        "mark": {"type": "point", "shape": "triangle-down", "color": INK, "size": 30, "y": "height"},
-        "encoding": {"x": x},
+        "encoding": {
+            "x": {"field": "middle", **ACROSS},
+            "y": {"field": "theory", "type": "quantitative"},
+            "order": {"field": "place"},
+        },
     }
     more = [theory] if any("expected" in row for row in rows) else []
-    more += [gone] if any(row.get("gradient") == 0 for row in rows) else []
-    title = "gradient coming back, norm" + (" (dashed: theory)" if theory in more else "")
+    title = "gradient coming back, norm" + (" (dashed: theory)" if more else "")
     return _signal(rows, "gradient", title, 180, more)
+
+
+def _gone(rows: Sequence[Row], field: str) -> list[dict[str, Any]]:
+    """What is exactly zero has no place on a scale of decades, but a mark at the bottom."""
+    if not any(row.get(field) == 0 for row in rows):
+        return []
+    layer: dict[str, Any] = {
+        "name": f"{field}-gone",
+        "transform": [{"filter": f"datum.{field} === 0"}],
+        "mark": {"type": "point", "shape": "triangle-down", "color": INK, "size": 30, "y": "height"},
+        "encoding": {"x": {"field": "middle", **ACROSS}},
+    }
+    return [layer]
 
 
 def _lane(rows: Sequence[Row]) -> dict[str, Any]:
@@ -347,13 +358,9 @@ def _lost(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _says(document: Document, layers: Sequence[Document], path: Sequence[Document]) -> str:
+def _says(document: Document, layers: Sequence[Document]) -> str:
     """The picture in words."""
-    norms = [value for layer in layers if (value := (layer.get("backward") or {}).get("norm"))]
-    whole = f"{len(layers)} operations from input to loss."
-    if not norms:
-        return f"{whole} No gradient was measured."
-    said = f"{whole} The gradient's norm lies between {min(norms):.1e} and {max(norms):.1e}."
+    said = [f"{plural(len(layers), 'operation')} from input to loss.", *_norms(layers)]
     lost = document.get("attenuation_decades")
     if lost is not None:
         parts = ", ".join(
@@ -362,6 +369,23 @@ def _says(document: Document, layers: Sequence[Document], path: Sequence[Documen
             if value and abs(value) >= 0.05
         )
         verb = "loses" if lost >= 0 else "gains"
-        said += f" On its way back it {verb} {abs(lost):.1f} decades" + (f": {parts}." if parts else ".")
+        bound = "at least " if document.get("attenuation_truncated") else ""
+        said.append(
+            f"From the last hidden operation to the first it {verb} {bound}{abs(lost):.1f} decades"
+            + (f": {parts}." if parts else ".")
+        )
     theory = document.get("theory")
-    return f"{said} {theory['sentence']}" if theory else said
+    return " ".join([*said, theory["sentence"]] if theory else said)
+
+
+def _norms(layers: Sequence[Document]) -> Iterator[str]:
+    """The range of the gradient, and at how many operations it is outside of any."""
+    measured = [layer["backward"].get("norm") for layer in layers if layer.get("backward")]
+    norms = [norm for norm in measured if norm]
+    if norms:
+        yield f"The gradient's norm lies between {min(norms):.1e} and {max(norms):.1e}."
+    elif not measured:
+        yield "No gradient was measured."
+    for count, what in ((measured.count(0.0), "zero"), (measured.count(None), "not a finite number")):
+        if count:
+            yield f"At {count} of them the gradient is {what}."

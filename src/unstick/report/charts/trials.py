@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..style import VERDICTS
-from .look import AXIS, BLUE, GREY, INK, ONCE, PURPLE, Chart, cut, distinct, short, spec
+from ..style import VERDICTS, plural
+from .look import AXIS, BLUE, GREEN, GREY, INK, ONCE, PURPLE, VERMILION, Chart, cut, distinct, short, spec
 
 Document = Mapping[str, Any]
 Row = dict[str, Any]
@@ -39,8 +39,9 @@ def losses(document: Document) -> Chart | None:
     return Chart(
         id="losses",
         title="The loss while training: each change beside the unchanged network",
-        says=f"{len(trained)} changes, each against the unchanged network (dashed); lines are medians over the seeds, "
-        f"bands reach from the least to the greatest. {_ends(trained, unchanged)}",
+        says=f"{plural(len(trained), 'change')}, each against the unchanged network (dashed), as losses of the batches "
+        "that are trained on; lines are medians over the seeds, bands reach from the least to the greatest. "
+        + _ends(trained, unchanged),
         spec=spec(
             datasets={"losses": rows, "unchanged": unchanged},
             data={"name": "losses"},
@@ -119,7 +120,7 @@ def gradients(document: Document) -> Chart | None:
         "sort": IN_ORDER,
         "axis": {"title": None, "labelLimit": {"expr": "width < 420 ? 120 : 240"}, "domain": False, "ticks": False},
     }
-    across = {"type": "quantitative", "axis": {"title": "decades lost on the way back"}}
+    across = {"type": "quantitative", "axis": {"title": "decades lost on the way back", "tickCount": 8}}
     tooltip = [
         {"field": "change"},
         {"field": "before", "title": "decades lost before", "format": ".3g"},
@@ -130,7 +131,7 @@ def gradients(document: Document) -> Chart | None:
     return Chart(
         id="gradients",
         title="The gradient before and after each change",
-        says=f"{restored} of {len(rows)} changes restore the gradient. "
+        says=f"With {restored} of {plural(len(rows), 'change')} the gradient neither vanishes nor explodes. "
         + "; ".join(f"{row['change']}: {row['before']:.1f} to {row['after']:.1f}" for row in rows[:12])
         + (" …" if len(rows) > 12 else "."),
         spec=spec(
@@ -169,7 +170,7 @@ def gradients(document: Document) -> Chart | None:
                         "color": {
                             "field": "gradient",
                             "type": "nominal",
-                            "scale": {"domain": ["restored", "not restored"], "range": ["#009e73", "#d55e00"]},
+                            "scale": {"domain": ["restored", "not restored"], "range": [GREEN, VERMILION]},
                         },
                     },
                 },
@@ -196,16 +197,27 @@ def _gradient(trial: Document) -> Row | None:
 
 
 def _curve(curve: Document | None) -> list[Row]:
-    """One row for each window of steps. half: of its width in steps."""
+    """One row for each window of steps. half: of its width in steps. alone: it has no neighbour to draw a line to."""
     if not curve:
         return []
     steps = curve["steps"]
     half = (steps[1] - steps[0]) / 2 if len(steps) > 1 else 0.5
     columns = zip(steps, curve["middle"], curve["low"], curve["high"], strict=False)
     rows = [
-        {"step": cut(step), "from": cut(step - half), "to": cut(step + half), "loss": mid, "low": low, "high": high}
+        {
+            "step": cut(step),
+            "from": cut(step - half),
+            "to": cut(step + half),
+            "loss": cut(mid),
+            "low": cut(low),
+            "high": cut(high),
+        }
         for step, mid, low, high in columns
     ]
+    rows = [row for row in rows if None not in (row["step"], row["from"], row["to"])]
+    known = [row["loss"] is not None for row in rows]
+    for i, row in enumerate(rows):
+        row["alone"] = True if known[i] and not any(known[max(i - 1, 0) : i] + known[i + 1 : i + 2]) else None
     return [{key: value for key, value in row.items() if value is not None} for row in rows]
 
 
@@ -247,6 +259,13 @@ def _band(dataset: str | None, colour: str, axes: Row, dash: list[int]) -> list[
             **data,
             "name": f"{name}-median",
             "mark": {"type": "line", "color": colour, "strokeWidth": 2, "strokeDash": dash, "strokeJoin": "round"},
+            "encoding": {"x": x, "y": {"field": "loss", **axes["y"]}},
+        },
+        {
+            **data,
+            "name": f"{name}-alone",
+            "transform": [{"filter": "datum.alone"}],
+            "mark": {"type": "point", "filled": True, "opacity": 1, "color": colour, "size": 30},
             "encoding": {"x": x, "y": {"field": "loss", **axes["y"]}},
         },
     ]

@@ -142,6 +142,8 @@ def _environment() -> Environment:
         where=words.where,
         details=words.details,
         losses=words.losses,
+        metric=words.metric,
+        has_metric=words.has_metric,
         footer=words.footer,
         recommendation=words.recommendation,
         learned=words.learned,
@@ -157,6 +159,7 @@ def _environment() -> Environment:
         interrupted=style.INTERRUPTED,
         nothing=words.NOTHING,
         explain_loss=words.LOSS,
+        explain_metric=words.METRIC,
         explain_decades=words.DECADES,
     )
     return made

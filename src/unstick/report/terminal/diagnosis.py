@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from ..style import INTERRUPTED, SEVERITIES, answer
-from ..words import NOTHING, VERBS, details, footer, losses, place, where
+from ..words import NOTHING, VERBS, details, footer, losses, metric, place, where
 from .pen import Blocks, Pen
 
 STRIP = 60
@@ -20,6 +20,8 @@ LEAST = 3.0
 def blocks(document: Mapping[str, Any], pen: Pen) -> Blocks:
     """The headline, the findings with causes first, the gradient's way, what was not seen."""
     yield headline(document, pen)
+    if said := metric(document):
+        yield pen.indented(pen.text(said))
     if document.get("interrupted"):
         yield pen.text(INTERRUPTED, "yellow")
     for finding in document["findings"]:

@@ -8,12 +8,14 @@ from typing import Any
 from rich.text import Text
 
 from ..style import VERDICTS, number
-from ..words import DECADES, LOSS, decades, learned, recommendation
+from ..words import DECADES, LOSS, METRIC, decades, has_metric, learned, recommendation
 from .pen import Blocks, Pen
 
-COLUMNS = ("change", "verdict", "loss", "learns", "decades lost")
-WIDE = 66
-"""Characters that all columns need; narrower, only the first three are drawn."""
+COLUMNS = ("change", "verdict", "loss", "learns", "decades lost", "metric")
+"""The last only where the case has one."""
+
+WIDE, WIDER = 66, 75
+"""Characters that all columns need, without the metric and with it; narrower, only the first three are drawn."""
 
 SHOWN = 3  # lines of source
 
@@ -32,9 +34,11 @@ def table(document: Mapping[str, Any], pen: Pen) -> Blocks:
     """One row for each change, what the columns mean, and what is wrong with the unchanged network."""
     yield pen.heading(f"Changes tried on {document['target']}, each beside the unchanged network")
     rows = [_unchanged(document["baseline"]), *(_row(trial, pen) for trial in document["trials"])]
-    shown = len(COLUMNS) if pen.width >= WIDE else 3
+    metric = has_metric(document)
+    wide = pen.width >= (WIDER if metric else WIDE)
+    shown = (len(COLUMNS) if metric else len(COLUMNS) - 1) if wide else 3
     yield pen.table(COLUMNS[:shown], [row[:shown] for row in rows])
-    yield pen.text(f"{LOSS} {DECADES}" if shown == len(COLUMNS) else LOSS, "dim")
+    yield pen.text(" ".join([LOSS, *([DECADES] if wide else []), *([METRIC] if wide and metric else [])]), "dim")
     if found := document["baseline"].get("findings"):
         yield pen.text(f"Found in the unchanged network: {', '.join(found)}.", "dim")
 
@@ -84,15 +88,20 @@ def sentences(trials: Sequence[Mapping[str, Any]], pen: Pen) -> Blocks:
 
 def _unchanged(baseline: Mapping[str, Any]) -> Sequence[str | Text]:
     if not baseline["seeds"]:
-        return "(unchanged)", "", "", "", ""
+        return "(unchanged)", "", "", "", "", ""
     lost = decades(baseline["attenuation_decades"])
-    return "(unchanged)", "", number(baseline["loss"]), learned(baseline), lost
+    return "(unchanged)", "", number(baseline["loss"]), learned(baseline), lost, _score(baseline.get("metric"))
 
 
 def _row(trial: Mapping[str, Any], pen: Pen) -> Sequence[str | Text]:
     style = VERDICTS[trial["verdict"]]
     verdict = pen.labelled(style, (style.word, style.colour))
-    loss, gradient = trial["loss"] or {}, trial["gradient"] or {}
+    loss, gradient, metric = (trial[name] or {} for name in ("loss", "gradient", "metric"))
     if not trial["seeds"]:
-        return trial["remedy"], verdict, "", "", ""
-    return trial["remedy"], verdict, number(loss.get("after")), learned(trial), decades(gradient.get("after"))
+        return trial["remedy"], verdict, "", "", "", ""
+    lost, score = decades(gradient.get("after")), _score(metric.get("after"))
+    return trial["remedy"], verdict, number(loss.get("after")), learned(trial), lost, score
+
+
+def _score(metric: float | None) -> str:
+    return "" if metric is None else number(metric)
