@@ -1,4 +1,4 @@
-"""How long a report takes to become a page, and how large it is: python -m benchmarks.report
+"""How long a report takes to become a page, and how large it is: python benchmarks/pages.py
 
 Documents as tests make them, of networks and of sets of trials of several sizes. The median of twenty pages; the first
 of all, which loads the templates and the libraries, is told apart. Exits with 1 above 0.5 s or 1.5 MB.
