@@ -24,9 +24,15 @@ MISSING_PACKAGE = (
 )
 QUIET = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
-DRAWN = """[...document.querySelectorAll("figure.chart")].every((figure) =>
-  Number(figure.dataset.drawn) === Math.floor(figure.querySelector(".drawing").clientWidth))"""
-"""Each chart fills its place."""
+FAILED = """for (const kind of ["error", "unhandledrejection"])
+  addEventListener(kind, () => { document.documentElement.dataset.failed = kind; });"""
+DRAWN = """document.documentElement.dataset.failed ||
+  [...document.querySelectorAll("figure.chart")].every((figure) =>
+    Number(figure.dataset.drawn) === Math.floor(figure.querySelector(".drawing").clientWidth))"""
+"""Each chart fills its place; or one never will, and nobody needs to wait for it."""
+
+PATIENCE = 120_000
+"""Milliseconds for what takes one on an idle machine."""
 
 
 def executable(playwright: Playwright) -> str:
@@ -62,6 +68,8 @@ class Opened:
         page.on("dialog", lambda dialog: (self.noise.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.on("request", lambda request: self._asked(request.url, file.as_uri()))
         page.on("websocket", lambda socket: self.noise.append(f"socket: {socket.url}"))
+        page.set_default_timeout(PATIENCE)
+        page.add_init_script(FAILED)
         page.goto(file.as_uri())
         self.drawn()
 
@@ -73,7 +81,7 @@ class Opened:
             self.noise.append(f"request: {url}")
 
     def drawn(self) -> None:
-        self.page.wait_for_function(DRAWN, timeout=10_000)
+        self.page.wait_for_function(DRAWN)
 
     def resized(self, width: int) -> None:
         self.page.set_viewport_size({"width": width, "height": 900})
