@@ -29,7 +29,7 @@ def targets(data: Any, seed: int, count: int, size: int = 4) -> list[list[int]]:
 
 
 @given(count=st.integers(1, 30), size=st.integers(1, 40), seed=st.integers(0, 5))
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 def test_each_sample_comes_at_most_once_an_epoch(count: int, size: int, seed: int) -> None:
     x = torch.arange(count)
     per_epoch = count // min(size, count)

@@ -93,7 +93,7 @@ def test_a_loss_that_is_not_a_mean_over_samples() -> None:
 
 
 @given(classes=st.integers(2, 5), seed=st.integers(0, 50), scale=st.sampled_from([0.1, 1.0, 1e3]))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 def test_is_never_above_a_brute_force_search(classes: int, seed: int, scale: float) -> None:
     targets = random(24, classes, seed=seed) * scale
     outputs = random(24, classes, seed=seed + 1)
@@ -282,7 +282,7 @@ def test_shuffling_costs_few_forward_passes() -> None:
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50, derandomize=True)
 def test_targets_that_have_nothing_to_do_with_the_input_are_not_found_in_it(seed: int) -> None:
     """Fifty networks and data sets at 4 in 10,000 each."""
     found = judged(Case(Own, batches_of(random(64, 6, seed=seed), random(64, seed=seed + 1).gt(0).long())))

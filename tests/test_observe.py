@@ -64,7 +64,7 @@ def test_trains_as_a_plain_loop_does_to_the_last_bit(model: str, optimizer: str)
 
 
 @given(steps=st.integers(1, 2000))
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 def test_traced_steps(steps: int) -> None:
     expected = {s for s in (0, 1, 3, 10, 30, 100, 300, 1000) if s < steps} | {steps - 1}
     assert traced_steps(steps) == expected

@@ -64,7 +64,7 @@ def snapshot(model: Live, optimizer: torch.optim.Optimizer, data: tuple[Tensor, 
     ]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20, derandomize=True)
 @given(
     width=st.integers(1, 6),
     depth=st.integers(1, 3),

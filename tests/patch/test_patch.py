@@ -163,7 +163,7 @@ LAYERS = st.lists(
 
 
 @given(layers=LAYERS, remedy=st.sampled_from(["relu", "gelu", "batchnorm", "elu+layernorm(after)", "silu+batchnorm"]))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_generated_networks(tmp_path: Path, layers: list[tuple[int, str, str, bool]], remedy: str) -> None:
     before, after = _generated(layers, remedy)
     script = Script(tmp_path, before)

@@ -90,7 +90,7 @@ def test_weights_multiplied_by_hand() -> None:
     assert_same(setup, Handmade(torch.tanh), model, batch)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.sampled_from(["module", "function", "method", "in place"]), min_size=3, max_size=3))
 def test_any_mixture_of_forms(forms: list[str]) -> None:
     model = Mlp([SIGMOIDS[form] for form in forms])

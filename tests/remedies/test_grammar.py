@@ -25,7 +25,7 @@ ONE = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(ONE, min_size=1, max_size=4).map("+".join))
 def test_the_canonical_string_parses_to_the_same_remedy(text: str) -> None:
     remedy = parse(text)
@@ -34,7 +34,7 @@ def test_the_canonical_string_parses_to_the_same_remedy(text: str) -> None:
     assert hash(remedy) == hash(pickle.loads(pickle.dumps(remedy)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="relu+inthe(),=x10.-e ", max_size=20))
 def test_any_text_is_a_remedy_or_one_sentence(text: str) -> None:
     try:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from report import documents
@@ -32,7 +32,6 @@ values = st.recursive(
 
 
 @given(values)
-@settings(deadline=None)  # a busy machine is no failure
 def test_jsonable_survives_strict_json(value: Any) -> None:
     clean = jsonable(value)
     written = json.dumps(clean, allow_nan=False, ensure_ascii=False).encode()  # which half characters would prevent

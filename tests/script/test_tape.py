@@ -195,7 +195,7 @@ def test_a_first_step_that_was_not_recorded() -> None:
 Operation = st.sampled_from(["relu", "in place", "add", "cat", "double", "split", "scale", "noise", "keyword"])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.lists(Operation, max_size=5), st.booleans(), st.integers(0, 3))
 def test_any_sequence_of_calls(operations: list[str], mean_first: bool, seed: int) -> None:
     """Of what a script may do between the model and the loss."""

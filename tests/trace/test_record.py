@@ -88,7 +88,7 @@ def test_gradients_whose_squares_leave_float32(scale: float) -> None:
     assert first.backward.norm / last.backward.norm == pytest.approx(scale, rel=1)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, derandomize=True)
 @given(
     depth=st.integers(2, 8),
     activation=st.sampled_from([nn.Sigmoid, nn.Tanh, nn.ReLU, nn.GELU, nn.ELU]),

@@ -13,7 +13,7 @@ from unstick.trials.statistics import paired
 finite = st.integers(-10_000, 10_000).map(lambda n: n / 100)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(finite, min_size=2, max_size=12), st.integers(1, 5))
 def test_the_interval_is_that_of_scipy_at_the_shared_error_rate(differences, looks):
     mean, low, high = paired(differences, looks)

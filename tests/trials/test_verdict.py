@@ -131,7 +131,7 @@ def test_no_runs_have_no_cause():
 losses = st.lists(st.floats(0.05, 5.0), min_size=2, max_size=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(losses, st.data())
 def test_the_order_of_the_seeds_does_not_matter(values, data):
     learns = [data.draw(st.booleans()) for _ in values]
@@ -143,7 +143,7 @@ def test_the_order_of_the_seeds_does_not_matter(values, data):
     assert shuffled.interval == pytest.approx(seen.interval, abs=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(losses, st.sampled_from([2.0**-20, 0.25, 8.0, 2.0**20]), st.booleans())
 def test_the_unit_of_the_loss_does_not_matter(values, unit, learns):
     """Powers of two, so that scaling itself is exact."""
