@@ -104,13 +104,13 @@ def test_table_of_trials() -> None:
 def test_a_metric_is_shown_where_the_case_has_one() -> None:
     document = trials(trial("relu", "fixes", metric={"before": 0.1, "after": 0.97}), trial("tanh", "not-applicable"))
     document["baseline"]["metric"] = 0.1
-    text = plain(document)
+    text = plain(document, WIDER)
     rows = {line.split("  ")[0].strip(): line.split() for line in text.splitlines()}
     assert rows["(unchanged)"][-1] == "0.100"
     assert rows["relu"][-1] == "0.970"
     assert "metric: the case's own" in text
-    assert "metric" not in plain(trials(trial("relu", "fixes")))
-    assert "metric" not in plain(document, width=WIDER - 1)
+    assert "metric" not in plain(trials(trial("relu", "fixes")), WIDER)
+    assert "metric" not in plain(document, WIDER - 1)
     assert "The case's own metric is 0.930 after training." in plain(diagnosis(metric=0.93))
 
 

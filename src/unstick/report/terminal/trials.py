@@ -12,10 +12,9 @@ from ..words import DECADES, LOSS, METRIC, decades, has_metric, learned, recomme
 from .pen import Blocks, Pen
 
 COLUMNS = ("change", "verdict", "loss", "learns", "decades lost", "metric")
-"""The last only where the case has one."""
 
-WIDE, WIDER = 66, 75
-"""Characters that all columns need, without the metric and with it; narrower, only the first three are drawn."""
+WIDE, WIDER = 66, 88
+"""Characters that all columns but the last need, and all of them; narrower, only the first three are drawn."""
 
 SHOWN = 3  # lines of source
 
@@ -34,11 +33,10 @@ def table(document: Mapping[str, Any], pen: Pen) -> Blocks:
     """One row for each change, what the columns mean, and what is wrong with the unchanged network."""
     yield pen.heading(f"Changes tried on {document['target']}, each beside the unchanged network")
     rows = [_unchanged(document["baseline"]), *(_row(trial, pen) for trial in document["trials"])]
-    metric = has_metric(document)
-    wide = pen.width >= (WIDER if metric else WIDE)
-    shown = (len(COLUMNS) if metric else len(COLUMNS) - 1) if wide else 3
+    metric = has_metric(document) and pen.width >= WIDER
+    shown = len(COLUMNS) if metric else len(COLUMNS) - 1 if pen.width >= WIDE else 3
     yield pen.table(COLUMNS[:shown], [row[:shown] for row in rows])
-    yield pen.text(" ".join([LOSS, *([DECADES] if wide else []), *([METRIC] if wide and metric else [])]), "dim")
+    yield pen.text(" ".join([LOSS, *([DECADES] if shown > 3 else []), *([METRIC] if metric else [])]), "dim")
     if found := document["baseline"].get("findings"):
         yield pen.text(f"Found in the unchanged network: {', '.join(found)}.", "dim")
 
