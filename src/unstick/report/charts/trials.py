@@ -74,7 +74,8 @@ def loss(document: Document) -> Chart | None:
     rows = _curve(document.get("curve"))
     if not rows:
         return None
-    constant = cut(document["learning"].get("constant_loss"))
+    judged = document["learning"]["learns"] is not None  # of a GAN, say, the answer is told by something else
+    constant = cut(document["learning"].get("constant_loss")) if judged else None
     known = [*rows, *([{"loss": constant}] if constant is not None else [])]
     axes = _axes(known)
     layers = _band(None, BLUE, axes, [1, 0])
