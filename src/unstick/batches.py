@@ -78,10 +78,11 @@ def with_target(batch: Any, function: Callable[[Tensor], Tensor]) -> Any | None:
     return None
 
 
-def joined(batches: Sequence[Any]) -> Any:
-    """One batch of all the samples of several: their tensors, one behind the other along the first axis."""
+def joined(batches: Sequence[Any], join: Callable[[list[Tensor]], Tensor] = torch.cat) -> Any:
+    """One batch of all the samples of several: their tensors, one behind the other along the first axis. join:
+    torch.stack to have them along an axis of their own."""
     columns = zip(*(tensors(batch) for batch in batches), strict=True)
-    whole = iter([torch.cat(column) for column in columns])
+    whole = iter([join(list(column)) for column in columns])
     return map_tensors(batches[0], lambda _: next(whole))
 
 
