@@ -192,7 +192,7 @@ def _own_randomness(data: Any, seed: int) -> Generator[Any, None, None]:
     What the training draws in between (dropout, say) must not change which batches come, or two trials of one seed
     would not see the same ones. A loader's own generators are given back as they were.
     """
-    generators = _generators(data)
+    generators = generators_of(data)
     before = [generator.get_state() for generator in generators]
     outside = random_state()
     seed_everything(seed)
@@ -218,7 +218,7 @@ def _own_randomness(data: Any, seed: int) -> Generator[Any, None, None]:
             generator.set_state(state)
 
 
-def _generators(data: Any) -> list[torch.Generator]:
+def generators_of(data: Any) -> list[torch.Generator]:
     """The random generators that a loader or its samplers draw from, each once."""
     if not isinstance(data, DataLoader):
         return []

@@ -64,7 +64,7 @@ def observe(
     """
     started = time.perf_counter()
     deadline = started + (BUDGET if budget is None else budget)
-    with preserved(threads=1 if _on_cpu(device) else None):
+    with preserved(threads=1 if on_cpu(device) else None):
         run = Run(case, remedy, seed, device)
         try:
             wanted = run.usual_steps if steps is None else steps
@@ -329,7 +329,7 @@ def _clear(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad = None
 
 
-def _on_cpu(device: str | None) -> bool:
+def on_cpu(device: str | None) -> bool:
     return device is None or torch.device(device).type == "cpu"
 
 

@@ -100,8 +100,8 @@ class Rewire(TorchFunctionMode):
         return bool(self._sources)
 
     def add_module(self, module: M) -> M:
-        """Register the parameters and buffers of a new module with the model, so that the optimizer gets them, and keep its
-        mode like the model's.
+        """Register the parameters and buffers of a new module with the model, so that the optimizer gets them, and keep
+        its mode like the model's.
 
         They become the model's own, not those of a new child: an `nn.Sequential`, or a forward that loops over the
         model's children, would run a child.
