@@ -85,7 +85,7 @@ class Run:
         self._case, self._remedy, self._seed = case, remedy, seed
         self._streams: list[Iterator[Any]] = []
         self.setup = case.fresh(seed, device)
-        self._device = device if device is not None else _device_of(self.setup.model)
+        self.device = device if device is not None else _device_of(self.setup.model)
         held = self._held(case, seed + EVALUATION_SEED)
         check_finite(held[0], 0)
         check_runs(self.setup, held[0])
@@ -102,12 +102,12 @@ class Run:
         self._began_alike = begun_alike(self.parameters)
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
-        self._training = case.stream(seed, self._device)
+        self._training = case.stream(seed, self.device)
         self._streams.append(self._training)
 
     def _held(self, case: Case, seed: int) -> list[Any]:
         """Batches to evaluate on; more of them where they are tiny."""
-        source = case.stream(seed, self._device)
+        source = case.stream(seed, self.device)
         try:
             first = next(source)
             samples = min((t.numel() for t in tensors(first) if t.numel()), default=EVALUATION_SAMPLES)
@@ -329,7 +329,7 @@ def _clear(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad = None
 
 
-def on_cpu(device: str | None) -> bool:
+def on_cpu(device: str | torch.device | None) -> bool:
     return device is None or torch.device(device).type == "cpu"
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import random
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -225,6 +226,12 @@ def check(runs: Sequence[Run]) -> None:
     `vmap` raises about random draws and about control flow that depends on numbers. Then the runs may have been changed
     in what is not a tensor.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "There is a performance drop")  # a function that is called once for each run
+        _check(runs)
+
+
+def _check(runs: Sequence[Run]) -> None:
     batches = [run.sample for run in runs]
     model = runs[0].setup.model
     before = _surroundings(model)
@@ -272,4 +279,4 @@ def _same(before: Sequence[Any], after: Sequence[Any]) -> bool:
 def _plain_attributes(model: nn.Module) -> list[Any]:
     """What modules keep as numbers and words, such as a count of their calls."""
     plain = int, float, str, bool, type(None)
-    return [(type(m), {k: v for k, v in vars(m).items() if isinstance(v, plain)}) for m in model.modules()]
+    return [(type(m).__qualname__, {k: v for k, v in vars(m).items() if isinstance(v, plain)}) for m in model.modules()]
