@@ -56,7 +56,7 @@ def observe_many(
         first = begin(seeds[0])
         opened.callback(first.run.close)
         wanted = first.run.usual_steps if steps is None else steps
-        if not _allowed(case, first.run) or not worth(first.run, len(seeds)):
+        if not suits(case, first.run, len(seeds)):
             first.run.train(wanted, deadline, None, False)
             return (replace(first.run.concluded(wanted), seconds=time.perf_counter() - started),)
         # Whatever goes wrong from here on, the user's code may do right, or say better, when it runs as usual.
@@ -150,6 +150,11 @@ def _train(runs: Sequence[_Seeded], steps: int, deadline: float) -> None:
 
 
 # -- where -------------------------------------------------------------------------------------------------------------
+
+
+def suits(case: Case, run: Run, count: int) -> bool:
+    """Whether `count` runs like this one, of which no step was made, are to be trained together."""
+    return _allowed(case, run) and worth(run, count)
 
 
 def _allowed(case: Case, run: Run) -> bool:
