@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from unstick import Case
 from unstick.cases.kaylee import kaylee
-from unstick.observe import _Run
+from unstick.observe import Run
 from unstick.state import preserved
 
 
@@ -33,12 +33,12 @@ def large() -> Case:
 def compare(case: Case, pairs: int) -> tuple[float, float, float]:
     """Median milliseconds of a plain and of a traced step, and the median ratio."""
     with preserved(threads=1):
-        run = _Run(case, None, 0, None)
+        run = Run(case, None, 0, None)
         batch = next(case.stream(0))
         seconds: list[tuple[float, float]] = []
         for _ in range(pairs + 3):
-            plain = timed(lambda: run._plain_step(batch))
-            seconds.append((plain, timed(lambda: run._traced_step(batch, 0))))
+            plain = timed(lambda: run.plain_step(batch))
+            seconds.append((plain, timed(lambda: run.traced_step(batch, 0))))
         run.close()
     kept = seconds[3:]  # the first ones fill caches
     return (

@@ -78,10 +78,11 @@ def with_target(batch: Any, function: Callable[[Tensor], Tensor]) -> Any | None:
     return None
 
 
-def joined(batches: Sequence[Any]) -> Any:
-    """One batch of all the samples of several: their tensors, one behind the other along the first axis."""
+def joined(batches: Sequence[Any], join: Callable[[list[Tensor]], Tensor] = torch.cat) -> Any:
+    """One batch of all the samples of several: their tensors, one behind the other along the first axis. join:
+    torch.stack to have them along an axis of their own."""
     columns = zip(*(tensors(batch) for batch in batches), strict=True)
-    whole = iter([torch.cat(column) for column in columns])
+    whole = iter([join(list(column)) for column in columns])
     return map_tensors(batches[0], lambda _: next(whole))
 
 
@@ -191,7 +192,7 @@ def _own_randomness(data: Any, seed: int) -> Generator[Any, None, None]:
     What the training draws in between (dropout, say) must not change which batches come, or two trials of one seed
     would not see the same ones. A loader's own generators are given back as they were.
     """
-    generators = _generators(data)
+    generators = generators_of(data)
     before = [generator.get_state() for generator in generators]
     outside = random_state()
     seed_everything(seed)
@@ -217,7 +218,7 @@ def _own_randomness(data: Any, seed: int) -> Generator[Any, None, None]:
             generator.set_state(state)
 
 
-def _generators(data: Any) -> list[torch.Generator]:
+def generators_of(data: Any) -> list[torch.Generator]:
     """The random generators that a loader or its samplers draw from, each once."""
     if not isinstance(data, DataLoader):
         return []

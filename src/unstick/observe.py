@@ -64,64 +64,50 @@ def observe(
     """
     started = time.perf_counter()
     deadline = started + (BUDGET if budget is None else budget)
-    with preserved(threads=1 if _on_cpu(device) else None):
-        run = _Run(case, remedy, seed, device)
+    with preserved(threads=1 if on_cpu(device) else None):
+        run = Run(case, remedy, seed, device)
         try:
             wanted = run.usual_steps if steps is None else steps
             interrupted = run.train(wanted, deadline, progress, interruptible)
-            learning, metric = run.examiner.conclude(len(run.losses))
-            ends = run.examiner.ends(run.traces[-1])
+            seen = run.concluded(wanted)
         finally:
             run.close()
-    return Observation(
-        target=case.title,
-        remedy=None if remedy is None else str(remedy),
-        seed=seed,
-        requested=wanted,
-        losses=tuple(run.losses),
-        traces=tuple(run.traces),
-        learning=learning,
-        metric=metric,
-        diverged=not_finite(run.losses),
-        changes=tuple(run.setup.changes),
-        seconds=time.perf_counter() - started,
-        interrupted=interrupted,
-        ends=ends,
-        optimizer=run.settings,
-    )
+    return replace(seen, seconds=time.perf_counter() - started, interrupted=interrupted)
 
 
-class _Run:
-    """One setup in training."""
+class Run:
+    """One setup in training. Lives inside `state.preserved`."""
 
     def __init__(self, case: Case, remedy: Remedy | None, seed: int, device: str | None) -> None:
         self.losses: list[float] = []
         self.traces: list[Trace] = []
+        self._pending: list[Tensor] = []
+        self._case, self._remedy, self._seed = case, remedy, seed
         self._streams: list[Iterator[Any]] = []
         self.setup = case.fresh(seed, device)
-        self._device = device if device is not None else _device_of(self.setup.model)
+        self.device = device if device is not None else _device_of(self.setup.model)
         held = self._held(case, seed + EVALUATION_SEED)
         check_finite(held[0], 0)
         check_runs(self.setup, held[0])
-        before = self._look(held[0])
-        self.usual_steps = usual_steps(before)
+        self.before, self.sample = self._look(held[0]), held[0]
+        self.usual_steps = usual_steps(self.before)
         if remedy is not None:
-            self._change(remedy, Anatomy(before, tuple(held[:ANATOMY_BATCHES])), seed)
-        self._parameters = dict(self.setup.model.named_parameters())
-        self._weights = list(self._parameters.values())
+            self._change(remedy, Anatomy(self.before, tuple(held[:ANATOMY_BATCHES])), seed)
+        self.parameters = dict(self.setup.model.named_parameters())
+        self._weights = list(self.parameters.values())
         self._recorder = Recorder(self.setup.model)
         self.optimizer = self.setup.make_optimizer(self._weights)
         self.settings = settings(self.optimizer)
         self._optimised = held_by(self.optimizer)
-        self._began_alike = begun_alike(self._parameters)
+        self._began_alike = begun_alike(self.parameters)
         seed_everything(seed)  # whatever the remedy drew, the training draws the same
         self.examiner = Examiner(self.setup, held, case.metric)
-        self._training = case.stream(seed, self._device)
+        self._training = case.stream(seed, self.device)
         self._streams.append(self._training)
 
     def _held(self, case: Case, seed: int) -> list[Any]:
         """Batches to evaluate on; more of them where they are tiny."""
-        source = case.stream(seed, self._device)
+        source = case.stream(seed, self.device)
         try:
             first = next(source)
             samples = min((t.numel() for t in tensors(first) if t.numel()), default=EVALUATION_SAMPLES)
@@ -153,36 +139,48 @@ class _Run:
 
     def _train(self, steps: int, deadline: float, progress: Progress | None) -> None:
         traced = traced_steps(steps)
-        pending: list[Tensor] = []
         for step in range(steps):
-            batch = next(self._training)
+            batch = self.next_batch()
             out_of_time = time.perf_counter() > deadline and step > 0
             if step in traced or out_of_time:
-                self._collect(pending)
-                self.traces.append(self._traced_step(batch, step))
-                self.losses.append(self.traces[-1].loss)
-                if not math.isfinite(self.losses[-1]):
-                    check_finite(batch, step)
+                self.traced_step(batch, step)
             else:
-                pending.append(self._plain_step(batch))
+                self.plain_step(batch)
             if progress is not None:
                 progress("training", step + 1, steps)
-            if out_of_time or (step in traced and not math.isfinite(self.losses[-1])):
-                break  # nothing more is learned from training on NaN
-        self._collect(pending)
+            if out_of_time or self.ended:
+                break
 
-    def _collect(self, pending: list[Tensor]) -> None:
-        """Losses wait on the device until a traced step has to wait for it anyway."""
-        if pending:
-            self.losses += torch.stack(pending).tolist()
-            pending.clear()
+    def next_batch(self) -> Any:
+        """Of the training batches."""
+        return next(self._training)
 
-    def _plain_step(self, batch: Any) -> Tensor:
+    @property
+    def ended(self) -> bool:
+        """Nothing more is learned from training on NaN. Known after a traced step."""
+        return not self._pending and bool(self.losses) and not math.isfinite(self.losses[-1])
+
+    def plain_step(self, batch: Any) -> None:
+        """A step of which only the loss is kept."""
+        loss = self.loss_and_gradients(batch)
+        self._step(batch)
+        self.stepped(loss)
+
+    def loss_and_gradients(self, batch: Any) -> Tensor:
+        """The loss of one batch; its gradients, and no others, are left on the parameters."""
         _clear(self._weights)
         loss = self.setup.forward(batch)
         loss.backward()
-        self._step(batch)
         return loss.detach().float().reshape(())
+
+    def stepped(self, loss: Tensor) -> None:
+        """An untraced step was made. Losses wait on the device until a traced step has to wait for it anyway."""
+        self._pending.append(loss)
+
+    def _collect(self) -> None:
+        if self._pending:
+            self.losses += torch.stack(self._pending).tolist()
+            self._pending.clear()
 
     def _step(self, batch: Any) -> None:
         """One optimizer step; gradients are there. L-BFGS wants to evaluate the loss itself, several times."""
@@ -198,13 +196,21 @@ class _Run:
 
         self.optimizer.step(closure)
 
-    def _traced_step(self, batch: Any, step: int) -> Trace:
+    def traced_step(self, batch: Any, step: int) -> None:
+        """A step that is looked at. Raises CaseError where the data are to blame for a loss that is not finite."""
+        self._collect()
+        self.traces.append(self._traced(batch, step))
+        self.losses.append(self.traces[-1].loss)
+        if self.ended:
+            check_finite(batch, step)
+
+    def _traced(self, batch: Any, step: int) -> Trace:
         _clear(self._weights)
         before_forward = random_state()
         trace = self._recorder.record(self.setup, batch, step)
         meter = StepMeter(self._weights, self._recorder.workspace)
         self._step(batch)
-        trace = with_steps(trace, self._parameters, meter, self._optimised, self._began_alike)
+        trace = with_steps(trace, self.parameters, meter, self._optimised, self._began_alike)
         if not doubtful(trace):
             return trace
         promised = meter.promised()
@@ -215,6 +221,26 @@ class _Run:
         """The loss of the same batch after the step, under the same random draws as before it."""
         with drawing(state), buffers_kept(self.setup.model), torch.no_grad():
             return self.setup.forward(batch).item()
+
+    def concluded(self, wanted: int) -> Observation:
+        """What all of it comes to, after the training. wanted: how many steps were asked for."""
+        self._collect()
+        learning, metric = self.examiner.conclude(len(self.losses))
+        return Observation(
+            target=self._case.title,
+            remedy=None if self._remedy is None else str(self._remedy),
+            seed=self._seed,
+            requested=wanted,
+            losses=tuple(self.losses),
+            traces=tuple(self.traces),
+            learning=learning,
+            metric=metric,
+            diverged=not_finite(self.losses),
+            changes=tuple(self.setup.changes),
+            seconds=0.0,
+            ends=self.examiner.ends(self.traces[-1]),
+            optimizer=self.settings,
+        )
 
     def close(self) -> None:
         for source in self._streams:
@@ -303,7 +329,7 @@ def _clear(parameters: Iterable[nn.Parameter]) -> None:
         parameter.grad = None
 
 
-def _on_cpu(device: str | None) -> bool:
+def on_cpu(device: str | torch.device | None) -> bool:
     return device is None or torch.device(device).type == "cpu"
 
 

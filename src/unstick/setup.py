@@ -33,6 +33,7 @@ class Setup:
     them apart.
     make_optimizer: builds the optimizer from the model's parameters, called once after all remedies were applied.
     contexts: functions that return a context manager, each entered, in order, around every forward pass.
+    added: modules of remedies whose parameters and buffers are the model's, but which are not in its tree.
     changes: what remedies did, in words for the report ("sigmoid -> relu in 40 places").
     """
 
@@ -42,6 +43,7 @@ class Setup:
     predict: Callable[[nn.Module, Any], tuple[Any, Any]] | None = None
     criterion: Callable[[Any, Any], torch.Tensor] | None = None
     contexts: list[Callable[[], AbstractContextManager[Any]]] = field(default_factory=list)
+    added: list[nn.Module] = field(default_factory=list)
     changes: list[str] = field(default_factory=list)
 
     @contextmanager

@@ -5,23 +5,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from ..errors import NotApplicable
 from ..observation import Observation
 from ..setup import Anatomy, Setup
 from ..trace.types import Operation, Site, Trace
 from .base import Remedy
 from .hidden import Calls, activation_lines, hidden_activations, places
-from .rewire import Rewire, placed_like
+from .rewire import Gate, Rewire, placed_like
 
 
 class Connection(Remedy):
     """Adds the previous hidden value to the output of each hidden activation, where the shapes are equal."""
 
     @abstractmethod
-    def gate(self, rewire: Rewire, setup: Setup, site: Site) -> nn.Parameter | None:
+    def gate(self, rewire: Rewire, setup: Setup, site: Site) -> Gate | None:
         """What the layers' own output is multiplied by; None for 1."""
 
     def apply(self, setup: Setup, anatomy: Anatomy) -> None:
@@ -84,5 +81,5 @@ class ReZero(Connection):
     reading = "Bachlechner et al. 2021, arXiv:2003.04887"
     examples = ("rezero",)
 
-    def gate(self, rewire: Rewire, setup: Setup, site: Site) -> nn.Parameter:
-        return rewire.add_parameter(nn.Parameter(torch.zeros((), **placed_like(setup.model, site))), "alpha")
+    def gate(self, rewire: Rewire, setup: Setup, site: Site) -> Gate:
+        return rewire.add_module(Gate(**placed_like(setup.model, site)))

@@ -25,18 +25,26 @@ RECOMPUTED = (
 Elementwise = Callable[[Tensor], Tensor]
 
 
+class Gate(nn.Module):
+    """Holds alpha, which starts at 0, and is learned."""
+
+    def __init__(self, **placement: Any) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros((), **placement))
+
+
 @dataclass(frozen=True)
 class Skip:
-    """A connection around the layers between two sites: out = h + gate * f(h), h the output of `source`."""
+    """A connection around the layers between two sites: out = h + alpha * f(h), h the output of `source`."""
 
     source: Site
-    gate: nn.Parameter | None = None
+    gate: Gate | None = None
 
     def join(self, h: Tensor | None, out: Tensor) -> Tensor:
         """Unchanged where there is no h yet (the first step of an unrolled recurrent network), or of other shape."""
         if h is None or h.shape != out.shape:
             return out
-        return h + out if self.gate is None else h + self.gate * out
+        return h + out if self.gate is None else h + self.gate.alpha * out
 
 
 @dataclass
@@ -57,12 +65,12 @@ class Rewire(TorchFunctionMode):
     again.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, setup: Setup) -> None:
         super().__init__()
-        self._model = model
-        self._counter = SiteCounter(model)
+        self._model = setup.model
+        self._counter = SiteCounter(setup.model)
         self._changes: dict[Site, Change] = {}
-        self._added: list[nn.Module] = []
+        self._added = setup.added
         self._names_given = 0
         self._sources: set[Site] = set()
         self._outputs: dict[Site, Tensor] = {}  # latest outputs of the sources, of this pass
@@ -73,7 +81,7 @@ class Rewire(TorchFunctionMode):
         for context in setup.contexts:
             if isinstance(context, cls):
                 return context
-        rewire = cls(setup.model)
+        rewire = cls(setup)
         setup.contexts.append(rewire)
         return rewire
 
@@ -83,7 +91,7 @@ class Rewire(TorchFunctionMode):
         """What happens at this site, to be added to."""
         return self._changes.setdefault(site, Change())
 
-    def connect(self, site: Site, source: Site, gate: nn.Parameter | None = None) -> None:
+    def connect(self, site: Site, source: Site, gate: Gate | None = None) -> None:
         """Add the output of `source` to the output of `site`."""
         self.at(site).skip = Skip(source, gate)
         self._sources.add(source)
@@ -91,19 +99,15 @@ class Rewire(TorchFunctionMode):
     def has_skips(self) -> bool:
         return bool(self._sources)
 
-    def add_parameter(self, parameter: nn.Parameter, name: str) -> nn.Parameter:
-        """Register a new parameter with the model, so that the optimizer gets it."""
-        self._model.register_parameter(self._fresh(name), parameter)
-        return parameter
-
     def add_module(self, module: M) -> M:
-        """Register the parameters and buffers of a new module with the model, and keep its mode like the model's.
+        """Register the parameters and buffers of a new module with the model, so that the optimizer gets them, and keep
+        its mode like the model's.
 
         They become the model's own, not those of a new child: an `nn.Sequential`, or a forward that loops over the
         model's children, would run a child.
         """
         for name, parameter in module.named_parameters():
-            self.add_parameter(parameter, name)
+            self._model.register_parameter(self._fresh(name), parameter)
         for name, buffer in module.named_buffers():
             self._model.register_buffer(self._fresh(name), buffer)
         self._added.append(module)

@@ -62,9 +62,9 @@ def _verdict(twin: Script, report: TrialReport, budget: float | None, workers: i
     trials = ScriptTrials(twin)
     engine = Threads(trials, trials.cancel, workers)
     deadline = None if budget is None else time.time() + budget
-    jobs = [Job(None, run.seed, run.learning.steps, deadline) for run in report.baseline]
+    jobs = [Job(None, (run.seed,), run.learning.steps, deadline) for run in report.baseline]
     try:
-        runs = [result for _, result in engine.run(jobs) if isinstance(result, Observation)]
+        runs = [result for _, (result,) in engine.run(jobs) if isinstance(result, Observation)]
     finally:
         engine.close()
     if len(runs) < len(jobs):

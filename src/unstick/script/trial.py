@@ -16,7 +16,8 @@ from .spec import Script, Spec
 
 
 class ScriptTrials:
-    """Makes one run for each job. The script's own failure is raised as ScriptError, with what it printed."""
+    """Makes one run for each job, of its first seed. The script's own failure is raised as ScriptError, with what it
+    printed."""
 
     def __init__(self, script: Script) -> None:
         self._script = script
@@ -26,15 +27,19 @@ class ScriptTrials:
         """End all that are running."""
         self._cancelled.set()
 
-    def __call__(self, job: Job) -> Result:
+    def __call__(self, job: Job) -> tuple[Result]:
+        """The run of the first seed."""
+        return (self._result(job),)
+
+    def _result(self, job: Job) -> Result:
         left = BUDGET if job.deadline is None else job.deadline - time.time()
         if left <= 0.0 or self._cancelled.is_set():
             return OutOfTime()
-        ran = self._run(None if job.remedy is None else str(job.remedy), job.seed, job.steps, left)
+        ran = self._run(None if job.remedy is None else str(job.remedy), job.seeds[0], job.steps, left)
         seen = _observation(ran)
         if seen is None:
             return self._nothing(job, ran, left)
-        seen = replace(seen, seed=job.seed)
+        seen = replace(seen, seed=job.seeds[0])
         complete = seen.learning.steps >= seen.requested or seen.diverged is not None or not job.whole
         return seen if complete else OutOfTime()
 

@@ -25,11 +25,17 @@ class SiteCounter:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._names = {id(p): name for name, p in model.named_parameters() if not name.startswith(ADDED)}
+        self._model = model
+        self._first: Tensor | None = None
         self.reset()
 
     def reset(self) -> None:
         """Start of a forward pass."""
+        first = next(self._model.parameters(), None)
+        if first is not self._first:  # while torch.func runs a model, other tensors stand in for its parameters
+            self._first = first
+            named = self._model.named_parameters()
+            self._names = {id(p): name for name, p in named if not name.startswith(ADDED)}
         self.parameter: str | None = None  # the one touched last
         self._count = 0
 

@@ -11,11 +11,12 @@ from .engines import Lost
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run. deadline: by the wall clock, which processes share. whole: of no use unless it takes all its steps.
-    steps: None for as many as are usual."""
+    """Runs of one remedy. seeds: in the order in which they are wanted; a task may give results of the first of them
+    alone. deadline: by the wall clock, which processes share. whole: of no use unless it takes all its steps. steps:
+    None for as many as are usual."""
 
     remedy: Remedy | None
-    seed: int
+    seeds: tuple[int, ...]
     steps: int | None
     deadline: float | None
     whole: bool = True

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from ..batched import MOST, observe_many
 from ..case import Case, describe
 from ..errors import CaseError, NotApplicable
 from ..experiments import examined
 from ..observation import Observation, Progress
-from ..observe import BUDGET, observe
+from ..observe import BUDGET
 from ..remedies import parse
 from ..remedies.base import Compose, Remedy
 from ..report.notebooks import watched
@@ -69,11 +70,11 @@ def try_remedies(
     if isinstance(case, Script):
         case.check_device(device)
         trials = ScriptTrials(case)
-        parts = _Parts(trials, trials.examine, partial(Threads, trials, trials.cancel), small=0.0)
+        parts = _Parts(trials, 1, trials.examine, partial(Threads, trials, trials.cancel), small=0.0)
     else:
-        task = partial(_trial, case, device)
+        task = partial(_trials, case, device)
         examine = partial(examined, case, device=device, progress=progress)
-        parts = _Parts(task, examine, partial(LocalEngine, task), SMALL_WORK)
+        parts = _Parts(task, MOST, examine, partial(LocalEngine, task), SMALL_WORK)
     bench = Bench(
         parts,
         looks=(seeds,) if seeds else LOOKS,
@@ -89,10 +90,12 @@ def try_remedies(
 
 @dataclass(frozen=True)
 class _Parts:
-    """What is different between cases and scripts. task: makes one run. examine: adds experiments to the unchanged
-    network's. start: an engine of so many workers. small: seconds of work that are not worth one."""
+    """What is different between cases and scripts. task: makes the runs of a job, or the first of them. together: how
+    many seeds a job may have. examine: adds experiments to the unchanged network's. start: an engine of so many
+    workers. small: seconds of work that are not worth one."""
 
-    task: Callable[[Job], Result]
+    task: Callable[[Job], tuple[Result, ...]]
+    together: int
     examine: Callable[..., Observation]
     start: Callable[[int], Engine]
     small: float
@@ -100,7 +103,8 @@ class _Parts:
 
 @dataclass
 class Bench:
-    """The runs done so far, and what is left to do. Lives for one call of `try_remedies`."""
+    """The runs done so far, and what is left to do. Lives for one call of `try_remedies`. apart: remedies whose seeds
+    are not worth training together, or cannot be."""
 
     parts: _Parts
     looks: tuple[int, ...]
@@ -111,6 +115,7 @@ class Bench:
     workers: int | None
     progress: Progress | None
     results: dict[tuple[str | None, int], Result] = field(default_factory=dict)
+    apart: set[str | None] = field(default_factory=set)
     planned: int = 1
 
     def report(self, title: str, remedies: list[Remedy] | None) -> TrialReport:
@@ -151,7 +156,7 @@ class Bench:
         runs = self.looks[0] * (remedies + 1)
         share = BUDGET if self.budget is None else self.budget / (runs + 1)  # one part to spare
         deadline = time.time() + share
-        result = self.parts.task(Job(None, self.seed, self.steps, deadline, whole=False))
+        (result,) = self.parts.task(Job(None, (self.seed,), self.steps, deadline, whole=False))
         if isinstance(result, Failure):
             raise CaseError(result.reason)
         if isinstance(result, Observation):
@@ -187,16 +192,36 @@ class Bench:
             open_ = [remedy for remedy in open_ if not self._settled(remedy, before, cause)]
 
     def _run(self, engine: Engine, remedies: list[Remedy], seeds: int) -> None:
-        """Seed by seed, so that whatever cuts the runs short leaves whole pairs."""
-        wanted = [(r, s) for s in range(self.seed, self.seed + seeds) for r in (None, *remedies)]
-        jobs = [Job(r, s, self.steps, self.deadline) for r, s in wanted if (_name(r), s) not in self.results]
-        self.planned = len(self.results) + len(jobs)
+        """Seed by seed, the unchanged network first, so that whatever cuts the runs short leaves whole pairs."""
+        jobs = self._jobs(remedies, seeds)
+        self.planned = len(self.results) + sum(len(job.seeds) for job in jobs)
         self._tell()
-        for index, result in engine.run(jobs):
-            job = jobs[index]
+        while jobs:
+            for index, results in engine.run(jobs):
+                self._took(jobs[index], results)
+            jobs = self._jobs(remedies, seeds)
+
+    def _jobs(self, remedies: list[Remedy], seeds: int) -> list[Job]:
+        """For all that is missing. Which seeds go together depends on results alone, not on how many processes there
+        are or which was the fastest."""
+        jobs = []
+        for remedy in (None, *remedies):
+            name = _name(remedy)
+            missing = [s for s in range(self.seed, self.seed + seeds) if (name, s) not in self.results]
+            size = 1 if name in self.apart else self.parts.together
+            parts = (tuple(missing[i : i + size]) for i in range(0, len(missing), size))
+            jobs += [Job(remedy, part, self.steps, self.deadline) for part in parts]
+        return sorted(jobs, key=lambda job: job.seeds[-1])
+
+    def _took(self, job: Job, results: tuple[Result, ...] | Lost) -> None:
+        if isinstance(results, Lost):  # several runs at once may have been more than the memory holds
+            results = (results,) if len(job.seeds) == 1 else ()
+        if len(results) < len(job.seeds):
+            self.apart.add(_name(job.remedy))
+        for seed, result in zip(job.seeds, results, strict=False):
             if job.remedy is None and isinstance(result, Failure):
                 raise CaseError(result.reason)
-            self._take(job.remedy, job.seed, result)
+            self._take(job.remedy, seed, result)
 
     def _take(self, remedy: Remedy | None, seed: int, result: Result) -> None:
         self.results[_name(remedy), seed] = result
@@ -246,23 +271,22 @@ class Bench:
         return tuple(notes)
 
 
-def _trial(case: Case, device: str | None, job: Job) -> Result:
-    """One run: the same numbers in this process and in any other."""
-    left = None if job.deadline is None else job.deadline - time.time()
-    if left is not None and left <= 0.0:
-        return OutOfTime()
+def _trials(case: Case, device: str | None, job: Job) -> tuple[Result, ...]:
+    """The runs of a job, or the first of them: the same numbers in this process and in any other."""
+    left = NO_LIMIT if job.deadline is None else job.deadline - time.time()
+    if left <= 0.0:
+        return tuple(OutOfTime() for _ in job.seeds)
     try:
-        seen = observe(case, remedy=job.remedy, steps=job.steps, seed=job.seed, budget=left or NO_LIMIT, device=device)
+        seen = observe_many(case, job.seeds, remedy=job.remedy, steps=job.steps, budget=left, device=device)
     except (CaseError, NotApplicable) as error:
-        return Failure(str(error))
+        return (Failure(str(error)),)
     except (Exception, SystemExit) as error:
         if job.remedy is not None:
-            return Failure(f"With this change the network fails: {describe(error)}")
+            return (Failure(f"With this change the network fails: {describe(error)}"),)
         if of_traceback(error.__traceback__) is None:
             raise
-        return Failure(f"it failed while it was running: {describe(error)}")
-    complete = seen.learning.steps == seen.requested or diverged(seen) or not job.whole
-    return seen if complete else OutOfTime()
+        return (Failure(f"it failed while it was running: {describe(error)}"),)
+    return tuple(s if s.learning.steps == s.requested or diverged(s) or not job.whole else OutOfTime() for s in seen)
 
 
 def _cut_short(results: Iterable[Result], interrupted: bool) -> str:
