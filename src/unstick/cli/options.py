@@ -78,6 +78,11 @@ OPTIONS: dict[str, Decorator] = {
     "device": click.option(
         "--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps.  [default: where the model is]"
     ),
+    "resume": click.option(
+        "--resume",
+        metavar="FOLDER",
+        help="Keep finished runs there; go on where it holds some already.  [default: they are not kept]",
+    ),
     "module": click.option("-m", "module", is_flag=True, help="TARGET is a module to be run, as in python -m TARGET."),
     "keep-going": click.option(
         "--keep-going", is_flag=True, help="Let a script run to its end, rather than end it when enough was seen."
