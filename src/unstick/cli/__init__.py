@@ -133,7 +133,22 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     return found
 
 
-@command(cli, "module", "write", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", "resume", name="try")
+@command(
+    cli,
+    "module",
+    "write",
+    *FILES,
+    "steps",
+    "seeds",
+    "seed",
+    "budget",
+    "workers",
+    "device",
+    "resume",
+    "engine",
+    "gpus",
+    name="try",
+)
 @click.argument("target")
 @click.argument("remedies", nargs=-1, metavar="[REMEDY]... [-- ARGS...]")
 def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, **options: Any) -> int:
@@ -157,6 +172,7 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
     unstick try train.py relu "relu+init(he)" batchnorm -- --epochs 3
     unstick try train.py --write better.patch
     unstick try train.py --resume runs/first     # killed? the same again goes on
+    unstick try model.py:case --engine ray       # on the cores of a cluster
     unstick try model.py:case "adam(eps=1e-16)" --seeds 5 --budget 120
     """
     with output.working(options) as working:
@@ -175,7 +191,9 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
     return output.show(report)
 
 
-@command(cli, "target", "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", "resume")
+@command(
+    cli, "target", "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", "resume", "engine", "gpus"
+)
 @click.argument("question", default="kaylee")
 def check(output: Output, question: str, target: str | None, ask: bool, **options: Any) -> int:
     """Say which statements of QUESTION hold, by measurement.

@@ -31,6 +31,8 @@ def check(
     workers: int | None = None,
     device: str | None = None,
     resume: str | Path | None = None,
+    engine: str = "local",
+    gpus: float | None = None,
     progress: Progress | None = None,
 ) -> Answer:
     """Tries every change that the question's statements name, and judges each statement by what was measured.
@@ -54,6 +56,8 @@ def check(
         workers=workers,
         device=device,
         resume=resume,
+        engine=engine,
+        gpus=gpus,
         progress=progress,
     )
     return judge(asked, trials)

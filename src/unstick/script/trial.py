@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import replace
 from threading import Event
@@ -22,6 +23,10 @@ class ScriptTrials:
     def __init__(self, script: Script) -> None:
         self._script = script
         self._cancelled = Event()
+
+    def __reduce__(self) -> tuple[type[ScriptTrials], tuple[Script]]:
+        """For another machine, which has to see the same folder."""
+        return ScriptTrials, (replace(self._script, folder=self._script.folder or os.getcwd()),)
 
     def cancel(self) -> None:
         """End all that are running."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..case import Case, describe
-from ..errors import CaseError, NotApplicable
+from ..errors import CaseError, NotApplicable, UnstickError
 from ..experiments import examined
 from ..observation import Observation, Progress
 from ..observe import BUDGET, observe
@@ -56,6 +56,8 @@ def try_remedies(
     workers: int | None = None,
     device: str | None = None,
     resume: str | Path | None = None,
+    engine: str = "local",
+    gpus: float | None = None,
     progress: Progress | None = None,
 ) -> TrialReport:
     """Trains the case with and without each remedy and says what each of them does, with its uncertainty. A script is
@@ -66,8 +68,9 @@ def try_remedies(
     time. seeds: exactly so many runs of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the
     first run. budget: seconds for everything; what is not settled by then is `inconclusive`. workers: processes; None:
     as many as the work is worth. resume: a folder to keep finished runs in; where it holds some of the same request,
-    only the others are made. progress: called with what is going on and the number of runs that are done and
-    planned, which may still grow; None: a bar in a notebook, as in `diagnose`.
+    only the others are made. engine: "ray" for a Ray cluster, the one at RAY_ADDRESS or on this machine, "ray:ADDRESS"
+    for another; gpus: the share of a GPU that each run takes there. progress: called with what is going on and the
+    number of runs that are done and planned, which may still grow; None: a bar in a notebook, as in `diagnose`.
 
     The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
     what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict; so is a
@@ -77,6 +80,10 @@ def try_remedies(
     for a folder that is in use, belongs to another request or cannot be written.
     """
     _check(steps, seeds, workers)
+    if engine == "local" and gpus is not None:
+        raise UnstickError("gpus= is for the engine ray: here, a run takes the device that it is given.")
+    if engine != "local" and workers is not None:
+        raise UnstickError("workers= is for this machine: with Ray, there are as many as its cluster has cores.")
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
     if isinstance(case, Script):
         case.check_device(device)
@@ -86,6 +93,11 @@ def try_remedies(
         task = partial(_trial, case, device)
         examine = partial(examined, case, device=device, progress=progress)
         parts = _Parts(task, examine, partial(LocalEngine, task), SMALL_WORK)
+    if engine != "local":
+        from .ray import RayEngine, address_of
+
+        remote = partial(RayEngine, parts.task, address_of(engine), gpus or 0.0)
+        parts = replace(parts, start=lambda workers: remote(), small=0.0)
     asked = {
         "target": case.title,
         "remedies": None if parsed is None else [str(remedy) for remedy in parsed],
