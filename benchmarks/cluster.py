@@ -18,9 +18,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from ray.cluster_utils import Cluster
+from typing import TYPE_CHECKING, Any
 
 from unstick import Observation, TrialReport, observe, try_remedies
 from unstick.target import load
@@ -28,6 +26,9 @@ from unstick.trials.codec import decode, encode
 from unstick.trials.folder import RunFolder
 from unstick.trials.ray import RayEngine
 from unstick.trials.verdict import compare
+
+if TYPE_CHECKING:
+    from ray.cluster_utils import Cluster
 
 TARGET = f"{Path(__file__).parents[1] / 'examples' / 'own_network.py'}:case"
 REMEDIES = ("relu+init(he)", "tanh", "layernorm", "lr(x0.1)")
@@ -38,6 +39,8 @@ WORKERS = (1, 8, 64, 512)
 
 
 def main() -> int:
+    from ray.cluster_utils import Cluster
+
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     for _ in range(2):
         cluster.add_node(num_cpus=1)
@@ -55,7 +58,7 @@ def main() -> int:
     print(f"  {'result in the folder':28} {line / 1000:8.0f} kB")
     print(f"  {'result in memory':28} {memory / 1000:8.0f} kB")
     print()
-    print(table(costs["training"], sum(costs.values()) - costs["training"]))
+    print(table((costs["training"], 10.0, 60.0), sum(costs.values()) - costs["training"]))
     return int(not same)
 
 
@@ -126,15 +129,17 @@ def size(seen: Observation) -> tuple[int, int]:
     return taken, len(text)
 
 
-def table(training: float, driver: float) -> str:
+def table(trainings: tuple[float, ...], driver: float) -> str:
     """Workers train side by side; the driver takes up one result after the other: whichever takes longer decides."""
-    lines = [f"| workers | training | driver | {TRIALS:,} trials take | cores in use |", "|---|---|---|---|---|"]
+    lines = ["| workers | " + " | ".join(f"{training:.1f} s a run" for training in trainings) + " |"]
+    lines.append("|---|" + "---|" * len(trainings))
     for workers in WORKERS:
-        apart, alone = TRIALS * training / workers, TRIALS * driver
-        whole = max(apart, alone) + training
-        use = TRIALS * training / workers / whole
-        lines.append(f"| {workers} | {spoken(apart)} | {spoken(alone)} | {spoken(whole)} | {use:.0%} |")
-    lines.append(f"\nMore than {training / driver:.0f} workers wait for the driver ({1000 * driver:.0f} ms a result).")
+        times = [max(TRIALS * training / workers, TRIALS * driver) + training for training in trainings]
+        shares = [TRIALS * each / workers / whole for each, whole in zip(trainings, times, strict=True)]
+        cells = [f"{spoken(whole)} ({share:.0%})" for whole, share in zip(times, shares, strict=True)]
+        lines.append(f"| {workers} | {' | '.join(cells)} |")
+    most = ", ".join(f"{training / driver:.0f}" for training in trainings)
+    lines.append(f"\nOne driver takes up a result in {1000 * driver:.0f} ms: enough for {most} workers.")
     return "\n".join(lines)
 
 
