@@ -13,13 +13,13 @@ from torch import nn
 from unstick import Case
 from unstick.errors import CaseError, UnstickError
 from unstick.trials import try_remedies
-from unstick.trials.engines import Lost
+from unstick.trials.engines import Lost, ray_address
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'unstick[ray]'")
 
 from ray.cluster_utils import Cluster
 
-from unstick.trials.ray import RayEngine, address_of
+from unstick.trials.ray import RayEngine
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +91,14 @@ def test_a_node_that_dies_loses_nothing_and_changes_no_digit(cluster):
 
 
 def test_addresses():
-    assert [address_of(name) for name in ("ray", "ray:head:6379", "ray://head:10001")] == [
+    assert [ray_address(name) for name in ("ray", "ray:head:6379", "ray://head:10001")] == [
         None,
         "head:6379",
         "ray://head:10001",
     ]
     for name in ("dask", "ray:", "rays"):
         with pytest.raises(UnstickError, match="choose local, ray"):
-            address_of(name)
+            ray_address(name)
 
 
 @pytest.mark.parametrize("options", [{"gpus": 0.5}, {"engine": "ray", "workers": 2}, {"engine": "dask"}])

@@ -1,4 +1,5 @@
-"""Where trials run: here, or in several processes of this machine. Another engine needs `run` and `close`, no more."""
+"""Where trials run: here, or in processes of this machine; `ray.py` is for a cluster. Another engine needs `run`,
+`close`, and no more."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ import cloudpickle
 from loky import wait
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
+from ..errors import UnstickError
 from . import limit
 
 Task = Callable[[Any], Any]
@@ -45,6 +47,21 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Ends whatever is still running. Safe to call twice."""
+
+
+def ray_address(engine: str) -> str | None:
+    """ "ray": None, which is RAY_ADDRESS, or this machine's own cluster, or a new one; "ray:HOST:PORT"; "ray://HOST:PORT".
+
+    Raises UnstickError for anything else.
+    """
+    if engine == "ray":
+        return None
+    if engine.startswith("ray://"):
+        return engine
+    name, _, address = engine.partition(":")
+    if name == "ray" and address:
+        return address
+    raise UnstickError(f"there is no engine {engine!r}: choose local, ray, or ray:ADDRESS.")
 
 
 class InProcess(Engine):

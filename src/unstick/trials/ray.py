@@ -34,25 +34,10 @@ WINDOW = 1000
 GRACE = 5.0  # seconds, in which runs that are no longer wanted may end what they have started
 
 
-def address_of(engine: str) -> str | None:
-    """ "ray": None, which is RAY_ADDRESS, or this machine's own cluster, or a new one; "ray:HOST:PORT"; "ray://HOST:PORT".
-
-    Raises UnstickError for anything else.
-    """
-    if engine == "ray":
-        return None
-    if engine.startswith("ray://"):
-        return engine
-    name, _, address = engine.partition(":")
-    if name == "ray" and address:
-        return address
-    raise UnstickError(f"there is no engine {engine!r}: choose local, ray, or ray:ADDRESS.")
-
-
 class RayEngine(Engine):
     """Jobs go wherever Ray has a core free, and a share of a GPU where one is asked for.
 
-    What a node did that dies is done again elsewhere. address: of the cluster, as in `address_of`; a Ray that the
+    What a node did that dies is done again elsewhere. address: of the cluster, as in `ray_address`; a Ray that the
     caller has started is used as it is, and left running. Raises UnstickError where there is no such cluster, where it
     has no such GPU, or where the task cannot be sent.
     """

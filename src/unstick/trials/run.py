@@ -26,7 +26,7 @@ from ..rules import find
 from ..script.spec import Script
 from ..script.trial import ScriptTrials
 from ..trace.source import of_traceback
-from .engines import Engine, InProcess, LocalEngine, Lost, Threads
+from .engines import Engine, InProcess, LocalEngine, Lost, Threads, ray_address
 from .explain import explain
 from .jobs import PATIENCE, SLOWEST, Failure, Job, OutOfTime, Result
 from .limit import Hung, limited
@@ -81,9 +81,9 @@ def try_remedies(
     """
     _check(steps, seeds, workers)
     if engine == "local" and gpus is not None:
-        raise UnstickError("gpus= is for the engine ray: here, a run takes the device that it is given.")
+        raise UnstickError("gpus is for the engine ray: on this machine, a run takes the device that it is given.")
     if engine != "local" and workers is not None:
-        raise UnstickError("workers= is for this machine: with Ray, there are as many as its cluster has cores.")
+        raise UnstickError("workers is for this machine: on a Ray cluster there are as many as it has cores.")
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
     if isinstance(case, Script):
         case.check_device(device)
@@ -94,9 +94,10 @@ def try_remedies(
         examine = partial(examined, case, device=device, progress=progress)
         parts = _Parts(task, examine, partial(LocalEngine, task), SMALL_WORK)
     if engine != "local":
-        from .ray import RayEngine, address_of
+        address = ray_address(engine)
+        from .ray import RayEngine
 
-        remote = partial(RayEngine, parts.task, address_of(engine), gpus or 0.0)
+        remote = partial(RayEngine, parts.task, address, gpus or 0.0)
         parts = replace(parts, start=lambda workers: remote(), small=0.0)
     asked = {
         "target": case.title,
