@@ -57,6 +57,8 @@ NOT_RUN = {
     r"exec": "needs the cluster's scheduler around it",
     r"jq": "need not be installed here; what is piped into it is run",
     r"unstick .* --device cuda": "needs a GPU",
+    r"unstick .* --engine ray": "its own tests are in tests/trials/test_ray.py",
+    r"ray ": "starts a cluster",
 }
 """Commands that are shown and not run, by patterns of how they begin, each with a reason. `look_at` looks at them."""
 

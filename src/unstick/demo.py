@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from .diagnose import Diagnosis, diagnose
@@ -50,12 +51,14 @@ def demo(
     budget: float | None = None,
     workers: int | None = None,
     device: str | None = None,
+    resume: str | Path | None = None,
     asked: tuple[int, ...] | None = None,
     progress: Progress | None = None,
 ) -> Demo:
     """Diagnose the reference case and judge its question. Options as for `diagnose` and `check`.
 
-    asked: what a reader answered beforehand, to be compared. budget: seconds for both together.
+    asked: what a reader answered beforehand, to be compared. resume: keeps the trials, not the diagnosis. budget:
+    seconds for both together.
     """
     question = load(QUESTION)
     assert question.target is not None
@@ -73,6 +76,7 @@ def demo(
         # The work is known to be worth it, so the processes can start up beside the first run.
         workers=(os.cpu_count() or 1) if workers is None else workers,
         device=device,
+        resume=resume,
         progress=progress,
     )
     return Demo(diagnosis, replace(answer, asked=asked))

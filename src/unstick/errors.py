@@ -51,6 +51,6 @@ class ScriptError(UnstickError):
 class Broken(Exception):
     """A fault of this package's own, in a script's process: in one line. traceback: as Python prints it."""
 
-    def __init__(self, message: str, traceback: str) -> None:
+    def __init__(self, message: str, traceback: str = "") -> None:
         super().__init__(message)
         self.traceback = traceback

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import threading
 
 import pytest
 
+from unstick.trials import limit
 from unstick.trials.engines import InProcess, LocalEngine, Lost
 
 
@@ -83,3 +86,41 @@ def test_closing_twice_is_fine_and_ends_the_processes(pool):
     pool.close()
     pool.close()
     assert not any(process.is_alive() for process in processes)
+
+
+def test_work_that_hangs_or_wants_too_much_memory_is_found_among_the_others():
+    """In a process of its own, one that Python cannot interrupt is ended with it."""
+
+    def task(job):
+        if job == "stuck":
+            limit.GRACE = 0.0
+            with limit.limited(0.1):
+                mutex = ctypes.create_string_buffer(256)
+                for _ in range(2):  # the second time for ever
+                    ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+        if job == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return job
+
+    engine = LocalEngine(task, 2)
+    results = dict(engine.run(["a", "stuck", "b", "killed", "c"]))
+    engine.close()
+    assert [results[i] for i in (0, 2, 4)] == ["a", "b", "c"]
+    assert results[1] == Lost("the process that ran it died (EXIT(1))")
+    assert "want of memory" in results[3].reason
+    assert engine._workers == 2
+
+
+def test_where_only_all_together_are_too_much_fewer_run_at_once(tmp_path):
+    def task(job):
+        """Ends the first process that comes here, as a machine without memory ends one of several."""
+        try:
+            (tmp_path / "first").touch(exist_ok=False)
+        except FileExistsError:
+            return job
+        os._exit(1)
+
+    engine = LocalEngine(task, 2)
+    assert dict(engine.run([1, 2, 3])) == {0: 1, 1: 2, 2: 3}
+    engine.close()
+    assert engine._workers == 1

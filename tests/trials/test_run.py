@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 
 import pytest
@@ -175,4 +176,30 @@ def test_a_process_that_dies_leaves_a_reason():
     (trial,) = report
     assert trial.verdict == "inconclusive"
     assert "died" in trial.explanation
+    assert len(report.baseline) == 2
+
+
+def test_a_run_that_hangs_is_a_verdict_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr("unstick.trials.run.PATIENCE", 0.5)
+
+    def step(model, batch):
+        if any(weight.detach().abs().max() > 20.0 for weight in model.parameters()):
+            threading.Event().wait()
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    report = try_remedies(case(loss=None, step=step), ["init(normal, std=50)", "tanh"], steps=5, seeds=2, workers=1)
+    assert report["init(normal, std=50)"].verdict == "inconclusive"
+    assert "still running after" in report["init(normal, std=50)"].explanation
+    assert [run.seed for run in report["tanh"].runs] == [0, 1]
+
+
+def test_a_run_that_wants_more_memory_than_there_is_is_a_verdict_with_its_reason():
+    def step(model, batch):
+        if any(weight.detach().abs().max() > 20.0 for weight in model.parameters()):
+            torch.empty(2**50)
+        return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+    report = try_remedies(case(loss=None, step=step), ["init(normal, std=50)"], steps=5, seeds=2, workers=1)
+    assert report.trials[0].verdict == "inconclusive"
+    assert "it ran out of memory: RuntimeError" in report.trials[0].explanation
     assert len(report.baseline) == 2

@@ -64,7 +64,9 @@ def main(arguments: list[str] | None = None) -> int:
     return run(cli, Given(tuple(given[:end]), tuple(given[end + 1 :])))
 
 
-@command(cli, "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", html_file="unstick-demo.html")
+@command(
+    cli, "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", "resume", html_file="unstick-demo.html"
+)
 def demo(output: Output, ask: bool, **options: Any) -> int:
     """Tell the whole story on a network that does not learn.
 
@@ -131,7 +133,22 @@ def _script(output: Output, target: str, module: bool) -> Script | None:
     return found
 
 
-@command(cli, "module", "write", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", name="try")
+@command(
+    cli,
+    "module",
+    "write",
+    *FILES,
+    "steps",
+    "seeds",
+    "seed",
+    "budget",
+    "workers",
+    "device",
+    "resume",
+    "engine",
+    "gpus",
+    name="try",
+)
 @click.argument("target")
 @click.argument("remedies", nargs=-1, metavar="[REMEDY]... [-- ARGS...]")
 def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, **options: Any) -> int:
@@ -154,6 +171,8 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
     unstick try train.py
     unstick try train.py relu "relu+init(he)" batchnorm -- --epochs 3
     unstick try train.py --write better.patch
+    unstick try train.py --resume runs/first     # killed? the same again goes on
+    unstick try model.py:case --engine ray       # on the cores of a cluster
     unstick try model.py:case "adam(eps=1e-16)" --seeds 5 --budget 120
     """
     with output.working(options) as working:
@@ -172,7 +191,9 @@ def try_(output: Output, target: str, remedies: tuple[str, ...], module: bool, *
     return output.show(report)
 
 
-@command(cli, "target", "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device")
+@command(
+    cli, "target", "ask", *FILES, "steps", "seeds", "seed", "budget", "workers", "device", "resume", "engine", "gpus"
+)
 @click.argument("question", default="kaylee")
 def check(output: Output, question: str, target: str | None, ask: bool, **options: Any) -> int:
     """Say which statements of QUESTION hold, by measurement.
@@ -185,6 +206,7 @@ def check(output: Output, question: str, target: str | None, ask: bool, **option
     unstick check
     unstick check kaylee --ask            answer first, then measure
     unstick check mine.toml --target model.py:case
+    unstick check --resume runs/kaylee    # killed? the same again goes on
     """
     from .ask import ask as ask_reader
 

@@ -31,6 +31,21 @@ class Whole(click.ParamType):  # type: ignore[type-arg]  # click makes it generi
         return number
 
 
+class Share(click.ParamType):  # type: ignore[type-arg]
+    """A part of a device, or several: above zero."""
+
+    name = "share"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> float:
+        try:
+            share = float(value)
+        except ValueError:
+            share = math.nan
+        if not 0.0 < share < math.inf:
+            self.fail(f"{value} is not a number of GPUs above 0", parameter, context)
+        return share
+
+
 class Seconds(click.ParamType):  # type: ignore[type-arg]
     """A duration above zero."""
 
@@ -77,6 +92,18 @@ OPTIONS: dict[str, Decorator] = {
     ),
     "device": click.option(
         "--device", metavar="DEVICE", help="Where to train: cpu, cuda, cuda:1, mps.  [default: where the model is]"
+    ),
+    "engine": click.option(
+        "--engine",
+        default="local",
+        metavar="ENGINE",
+        help="Where to run: local; ray, a Ray cluster; or ray:ADDRESS.  [default: local]",
+    ),
+    "gpus": click.option("--gpus", type=Share(), metavar="N", help="GPUs for each run on Ray, such as 1 or 0.25."),
+    "resume": click.option(
+        "--resume",
+        metavar="FOLDER",
+        help="Keep finished runs there; go on where it holds some already.  [default: they are not kept]",
     ),
     "module": click.option("-m", "module", is_flag=True, help="TARGET is a module to be run, as in python -m TARGET."),
     "keep-going": click.option(

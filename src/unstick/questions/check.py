@@ -30,6 +30,9 @@ def check(
     budget: float | None = None,
     workers: int | None = None,
     device: str | None = None,
+    resume: str | Path | None = None,
+    engine: str = "local",
+    gpus: float | None = None,
     progress: Progress | None = None,
 ) -> Answer:
     """Tries every change that the question's statements name, and judges each statement by what was measured.
@@ -52,6 +55,9 @@ def check(
         budget=budget,
         workers=workers,
         device=device,
+        resume=resume,
+        engine=engine,
+        gpus=gpus,
         progress=progress,
     )
     return judge(asked, trials)

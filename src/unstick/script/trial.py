@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from dataclasses import replace
 from threading import Event
@@ -23,6 +25,10 @@ class ScriptTrials:
         self._script = script
         self._cancelled = Event()
 
+    def __reduce__(self) -> tuple[type[ScriptTrials], tuple[Script]]:
+        """For another machine, which has to see the same folder."""
+        return ScriptTrials, (replace(self._script, folder=self._script.folder or os.getcwd()),)
+
     def cancel(self) -> None:
         """End all that are running."""
         self._cancelled.set()
@@ -32,16 +38,17 @@ class ScriptTrials:
         return (self._result(job),)
 
     def _result(self, job: Job) -> Result:
-        left = BUDGET if job.deadline is None else job.deadline - time.time()
+        left = min(job.left, job.limit)
         if left <= 0.0 or self._cancelled.is_set():
             return OutOfTime()
+        left = BUDGET if left == math.inf else left
         ran = self._run(None if job.remedy is None else str(job.remedy), job.seeds[0], job.steps, left)
         seen = _observation(ran)
         if seen is None:
             return self._nothing(job, ran, left)
         seen = replace(seen, seed=job.seeds[0])
         complete = seen.learning.steps >= seen.requested or seen.diverged is not None or not job.whole
-        return seen if complete else OutOfTime()
+        return seen if complete else job.overdue()
 
     def examine(self, seen: Observation, deadline: float) -> Observation:
         """The unchanged network once more, and what is tried on copies of it. deadline: by `time.perf_counter`."""
@@ -58,8 +65,10 @@ class ScriptTrials:
 
     def _nothing(self, job: Job, ran: Run, budget: float) -> Result:
         """A run of which nothing was seen, or that its own error ended."""
-        if self._cancelled.is_set() or (ran.late and job.remedy is not None):
+        if self._cancelled.is_set():
             return OutOfTime()
+        if ran.late and job.whole:
+            return job.overdue()
         outcome = ran.outcome
         if outcome is not None and outcome.refused is not None:
             if job.remedy is None:

@@ -1,11 +1,14 @@
-"""Where trials run: here, or in several processes of this machine. Another engine needs `run` and `close`, no more."""
+"""Where trials run: here, or in processes of this machine; `ray.py` is for a cluster. Another engine needs `run`,
+`close`, and no more."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import threading
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
-from loky import as_completed
+from loky import wait
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+
+from ..errors import UnstickError
+from . import limit
 
 Task = Callable[[Any], Any]
 
@@ -41,6 +47,21 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Ends whatever is still running. Safe to call twice."""
+
+
+def ray_address(engine: str) -> str | None:
+    """ "ray": None, which is RAY_ADDRESS, or this machine's own cluster, or a new one; "ray:HOST:PORT"; "ray://HOST:PORT".
+
+    Raises UnstickError for anything else.
+    """
+    if engine == "ray":
+        return None
+    if engine.startswith("ray://"):
+        return engine
+    name, _, address = engine.partition(":")
+    if name == "ray" and address:
+        return address
+    raise UnstickError(f"there is no engine {engine!r}: choose local, ray, or ray:ADDRESS.")
 
 
 class InProcess(Engine):
@@ -101,31 +122,44 @@ class LocalEngine(Engine):
         if self._pool is None:
             yield from InProcess(self._task).run(jobs)
             return
-        waiting = dict(enumerate(jobs))
-        try:
-            indices = {self._submit(job): index for index, job in waiting.items()}
-            for future in as_completed(indices):  # not in order, so that an interrupt loses only what still runs
-                result = future.result()
-                del waiting[indices[future]]
-                yield indices[future], result
-        except BrokenProcessPool:
-            self._workers = 1  # two at once may have been more than the memory holds
-            self._start()
-            for index, job in waiting.items():
-                yield index, self._alone(job)
+        waiting = deque(enumerate(jobs))
+        running: dict[Future[Any], tuple[int, Any]] = {}
+        while waiting or running:
+            while waiting and len(running) < self._workers:
+                index, job = waiting.popleft()
+                running[self._submit(job)] = index, job
+            for future in wait(running, return_when=futures.FIRST_COMPLETED).done:  # an interrupt loses only what runs
+                index, job = running.pop(future)
+                try:
+                    yield index, future.result()
+                except BrokenProcessPool:
+                    yield from self._one_by_one([(index, job), *running.values()])
+                    running.clear()
+                    break
 
     def close(self) -> None:
         if self._pool is not None:
             with _interrupts_ignored():  # who presses Ctrl-C twice must not leave processes behind
                 self._pool.shutdown(wait=True, kill_workers=True)
 
-    def _alone(self, job: Any) -> Any:
-        """After a process died, the job that killed it is found by running those that are left one at a time."""
-        try:
-            return self._submit(job).result()
-        except BrokenProcessPool:
+    def _one_by_one(self, suspects: Sequence[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """After a process died, the job that killed it is found by running those that ran then each for itself.
+
+        Where none of them did, so many at once were more than the memory holds.
+        """
+        self._start()
+        died = False
+        for index, job in suspects:
+            try:
+                result = self._submit(job).result()
+            except BrokenProcessPool as error:
+                self._start()
+                died = True
+                result = Lost(_death(error))
+            yield index, result
+        if not died:
+            self._workers = max(1, self._workers // 2)
             self._start()
-            return Lost("the process that ran it died, perhaps for want of memory")
 
     def _start(self) -> None:
         self.close()
@@ -153,6 +187,7 @@ _task: Task | None = None
 def _receive(packed: bytes) -> None:
     """Runs first in each process. Unpacking is left to the first job, whose failure can be reported."""
     global _packed
+    limit.expendable = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _packed = packed
 
@@ -167,6 +202,15 @@ def _work(job: Any) -> Any:
     _unpack()
     assert _task is not None
     return _task(job)
+
+
+def _death(error: BrokenProcessPool) -> str:
+    """loky names how its processes ended: {SIGSEGV(-11)}."""
+    codes = re.search(r"\{(.*)\}", str(error))
+    how = codes[1] if codes else ""
+    if "SIGKILL" in how:
+        return "the process that ran it died, killed from outside, perhaps for want of memory"
+    return f"the process that ran it died{f' ({how})' if how else ''}"
 
 
 @contextlib.contextmanager

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
 
 from ..batched import MOST, observe_many
 from ..case import Case, describe
-from ..errors import CaseError, NotApplicable
+from ..errors import CaseError, NotApplicable, UnstickError
 from ..experiments import examined
 from ..observation import Observation, Progress
 from ..observe import BUDGET
@@ -21,11 +27,15 @@ from ..rules import find
 from ..script.spec import Script
 from ..script.trial import ScriptTrials
 from ..trace.source import of_traceback
-from .engines import Engine, InProcess, LocalEngine, Lost, Threads
+from .engines import Engine, InProcess, LocalEngine, Lost, Threads, ray_address
 from .explain import explain
-from .jobs import Failure, Job, OutOfTime, Result
+from .jobs import PATIENCE, SLOWEST, Failure, Job, OutOfTime, Result
+from .limit import Hung, limited
 from .report import Trial, TrialReport
 from .verdict import compare, diverged, error_rules, leading_cause
+
+if TYPE_CHECKING:
+    from .folder import RunFolder
 
 LOOKS = (3, 5, 8)
 """Seeds after which the verdicts are looked at; what is settled stops there."""
@@ -33,8 +43,6 @@ LOOKS = (3, 5, 8)
 MOST_SUGGESTED = 5
 SMALL_WORK = 8.0
 """Seconds of work below which starting processes, which import torch, would take longer than it saves."""
-
-NO_LIMIT = float("inf")
 
 
 @watched
@@ -48,6 +56,9 @@ def try_remedies(
     budget: float | None = None,
     workers: int | None = None,
     device: str | None = None,
+    resume: str | Path | None = None,
+    engine: str = "local",
+    gpus: float | None = None,
     progress: Progress | None = None,
 ) -> TrialReport:
     """Trains the case with and without each remedy and says what each of them does, with its uncertainty. A script is
@@ -57,15 +68,23 @@ def try_remedies(
     suggest. steps: of each run, 300 by default, and more where batches are tiny; fewer where they do not fit in the
     time. seeds: exactly so many runs of each, at least 2; None: 3, and up to 8 where 3 do not settle it. seed: of the
     first run. budget: seconds for everything; what is not settled by then is `inconclusive`. workers: processes; None:
-    as many as the work is worth. progress: called with what is going on and the number of runs that are done and
-    planned, which may still grow; None: a bar in a notebook, as in `diagnose`.
+    as many as the work is worth. resume: a folder to keep finished runs in; where it holds some of the same request,
+    only the others are made. engine: "ray" for a Ray cluster, the one at RAY_ADDRESS or on this machine, "ray:ADDRESS"
+    for another; gpus: the share of a GPU that each run takes there. progress: called with what is going on and the
+    number of runs that are done and planned, which may still grow; None: a bar in a notebook, as in `diagnose`.
 
     The same seed gives the same report, timings aside, with any number of workers. Ctrl-C ends the trials and returns
-    what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict.
+    what is known, marked as interrupted. A remedy that cannot be applied, or whose network fails, is a verdict; so is a
+    run that hangs, or whose process dies.
     Raises RemedyError for a misspelt remedy, CaseError for a case that cannot be trained as it stands, ValueError for
-    a number of seeds, steps or workers that makes no sense, ScriptError for a script that makes no step.
+    a number of seeds, steps or workers that makes no sense, ScriptError for a script that makes no step, OutputError
+    for a folder that is in use, belongs to another request or cannot be written.
     """
     _check(steps, seeds, workers)
+    if engine == "local" and gpus is not None:
+        raise UnstickError("gpus is for the engine ray: on this machine, a run takes the device that it is given.")
+    if engine != "local" and workers is not None:
+        raise UnstickError("workers is for this machine: on a Ray cluster there are as many as it has cores.")
     parsed = None if remedies is None else [parse(r) if isinstance(r, str) else r for r in remedies]
     if isinstance(case, Script):
         case.check_device(device)
@@ -75,17 +94,44 @@ def try_remedies(
         task = partial(_trials, case, device)
         examine = partial(examined, case, device=device, progress=progress)
         parts = _Parts(task, MOST, examine, partial(LocalEngine, task), SMALL_WORK)
-    bench = Bench(
-        parts,
-        looks=(seeds,) if seeds else LOOKS,
-        steps=steps,
-        seed=seed,
-        budget=budget,
-        deadline=None if budget is None else time.time() + budget,
-        workers=workers,
-        progress=progress,
-    )
-    return bench.report(case.title, parsed)
+    if engine != "local":
+        address = ray_address(engine)
+        from .ray import RayEngine
+
+        remote = partial(RayEngine, parts.task, address, gpus or 0.0)
+        parts = replace(parts, start=lambda workers: remote(), small=0.0)
+    asked = {
+        "target": case.title,
+        "remedies": None if parsed is None else [str(remedy) for remedy in parsed],
+        "steps": steps,
+        "seeds": seeds,
+        "seed": seed,
+        "device": device,
+    }
+    with _kept(resume, case, asked) as folder:
+        bench = Bench(
+            parts if folder is None else replace(parts, small=0.0),  # whoever keeps results may have runs that crash
+            looks=(seeds,) if seeds else LOOKS,
+            steps=steps,
+            seed=seed,
+            budget=budget,
+            deadline=None if budget is None else time.time() + budget,
+            workers=workers,
+            progress=progress,
+            folder=folder,
+        )
+        return bench.report(case.title, parsed)
+
+
+def _kept(
+    resume: str | Path | None, case: Case | Script, asked: Mapping[str, object]
+) -> AbstractContextManager[RunFolder | None]:
+    if resume is None:
+        return nullcontext()
+    from .fingerprint import fingerprint
+    from .folder import RunFolder
+
+    return closing(RunFolder(resume, {**asked, "case": fingerprint(case)}))
 
 
 @dataclass(frozen=True)
@@ -114,6 +160,8 @@ class Bench:
     deadline: float | None
     workers: int | None
     progress: Progress | None
+    folder: RunFolder | None = None
+    limit: float = math.inf
     results: dict[tuple[str | None, int], Result] = field(default_factory=dict)
     apart: set[str | None] = field(default_factory=set)
     planned: int = 1
@@ -156,29 +204,37 @@ class Bench:
         runs = self.looks[0] * (remedies + 1)
         share = BUDGET if self.budget is None else self.budget / (runs + 1)  # one part to spare
         deadline = time.time() + share
-        (result,) = self.parts.task(Job(None, (self.seed,), self.steps, deadline, whole=False))
-        if isinstance(result, Failure):
-            raise CaseError(result.reason)
-        if isinstance(result, Observation):
-            self.steps = result.requested if diverged(result) else result.learning.steps
-        self._take(None, self.seed, result)
+        first = Job(None, (self.seed,), self.steps, deadline, whole=False)
+        if not self._recall(first):
+            results = self.parts.task(first)
+            if isinstance(results[0], Failure | Lost):
+                raise CaseError(results[0].reason)
+            self._took(first, results)
+        for run in self._runs(None):
+            self.steps = run.requested if diverged(run) else run.learning.steps
+            self.limit = PATIENCE + SLOWEST * run.seconds
 
     def _suggested(self) -> list[Remedy]:
         """What the findings say to try. Where none of them names a cause, experiments may."""
+        if self.folder is not None and self.folder.suggested is not None:
+            return [parse(text) for text in self.folder.suggested]
         (run,) = self._runs(None)
         if not error_rules(run):
             deadline = time.perf_counter() + (BUDGET if self.budget is None else self.budget / 4)
             run = self.parts.examine(run, deadline=deadline)
-        texts = dict.fromkeys(text for finding in find(run) for text in finding.remedies)
-        return [parse(text) for text in list(texts)[:MOST_SUGGESTED]]
+        named = dict.fromkeys(text for finding in find(run) for text in finding.remedies)
+        texts = list(named)[:MOST_SUGGESTED]
+        if self.folder is not None:
+            self.folder.suggest(texts)
+        return [parse(text) for text in texts]
 
     def _engine(self, remedies: int) -> Engine:
         runs = (remedies + 1) * self.looks[0] - 1
         seconds = sum(run.seconds for run in self._runs(None)) * runs
         cores = os.cpu_count() or 1
-        if self.workers == 1 or cores == 1 or seconds < self.parts.small:
+        if seconds < self.parts.small:
             return InProcess(self.parts.task)
-        return self.parts.start(min(cores, runs))
+        return self.parts.start(min(self.workers or cores, runs))
 
     def _look(self, engine: Engine, remedies: list[Remedy]) -> None:
         """Runs until every remedy is settled, or the seeds or the time are used up."""
@@ -193,13 +249,12 @@ class Bench:
 
     def _run(self, engine: Engine, remedies: list[Remedy], seeds: int) -> None:
         """Seed by seed, the unchanged network first, so that whatever cuts the runs short leaves whole pairs."""
-        jobs = self._jobs(remedies, seeds)
-        self.planned = len(self.results) + sum(len(job.seeds) for job in jobs)
-        self._tell()
-        while jobs:
-            for index, results in engine.run(jobs):
-                self._took(jobs[index], results)
-            jobs = self._jobs(remedies, seeds)
+        while jobs := self._jobs(remedies, seeds):
+            left = [job for job in jobs if not self._recall(job)]
+            self.planned = len(self.results) + sum(len(job.seeds) for job in left)
+            self._tell()
+            for index, results in engine.run(left):
+                self._took(left[index], results)
 
     def _jobs(self, remedies: list[Remedy], seeds: int) -> list[Job]:
         """For all that is missing. Which seeds go together depends on results alone, not on how many processes there
@@ -210,22 +265,32 @@ class Bench:
             missing = [s for s in range(self.seed, self.seed + seeds) if (name, s) not in self.results]
             size = 1 if name in self.apart else self.parts.together
             parts = (tuple(missing[i : i + size]) for i in range(0, len(missing), size))
-            jobs += [Job(remedy, part, self.steps, self.deadline) for part in parts]
+            jobs += [Job(remedy, part, self.steps, self.deadline, limit=self.limit * len(part)) for part in parts]
         return sorted(jobs, key=lambda job: job.seeds[-1])
 
     def _took(self, job: Job, results: tuple[Result, ...] | Lost) -> None:
+        """What came of a job, to be kept and counted."""
         if isinstance(results, Lost):  # several runs at once may have been more than the memory holds
             results = (results,) if len(job.seeds) == 1 else ()
+        if self.folder is not None:
+            self.folder.add(_name(job.remedy), job.seeds, results)
+        self._count(job, results)
+
+    def _recall(self, job: Job) -> bool:
+        """Counts what was kept of this very job, if it was, in the order in which it would be made."""
+        kept = None if self.folder is None else self.folder.results.get((_name(job.remedy), job.seeds))
+        if kept is not None:
+            self._count(job, kept)
+        return kept is not None
+
+    def _count(self, job: Job, results: tuple[Result, ...]) -> None:
         if len(results) < len(job.seeds):
             self.apart.add(_name(job.remedy))
         for seed, result in zip(job.seeds, results, strict=False):
             if job.remedy is None and isinstance(result, Failure):
                 raise CaseError(result.reason)
-            self._take(job.remedy, seed, result)
-
-    def _take(self, remedy: Remedy | None, seed: int, result: Result) -> None:
-        self.results[_name(remedy), seed] = result
-        self._tell()
+            self.results[_name(job.remedy), seed] = result
+            self._tell()
 
     def _tell(self) -> None:
         if self.progress is not None:
@@ -273,20 +338,32 @@ class Bench:
 
 def _trials(case: Case, device: str | None, job: Job) -> tuple[Result, ...]:
     """The runs of a job, or the first of them: the same numbers in this process and in any other."""
-    left = NO_LIMIT if job.deadline is None else job.deadline - time.time()
+    left = job.left
     if left <= 0.0:
         return tuple(OutOfTime() for _ in job.seeds)
     try:
-        seen = observe_many(case, job.seeds, remedy=job.remedy, steps=job.steps, budget=left, device=device)
+        with limited(job.patience):
+            seen = observe_many(case, job.seeds, remedy=job.remedy, steps=job.steps, budget=left, device=device)
     except (CaseError, NotApplicable) as error:
         return (Failure(str(error)),)
+    except Hung:
+        return (job.overdue(),)
     except (Exception, SystemExit) as error:
+        if _out_of_memory(error):
+            return (Lost(f"it ran out of memory: {describe(error)}"),)
         if job.remedy is not None:
             return (Failure(f"With this change the network fails: {describe(error)}"),)
         if of_traceback(error.__traceback__) is None:
             raise
         return (Failure(f"it failed while it was running: {describe(error)}"),)
     return tuple(s if s.learning.steps == s.requested or diverged(s) or not job.whole else OutOfTime() for s in seen)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """On the CPU, torch has no class of its own for it."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
 
 
 def _cut_short(results: Iterable[Result], interrupted: bool) -> str:
