@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from unstick import Case
 from unstick.batched import observe_many, suits
-from unstick.observe import Run, observe
+from unstick.observe import STEPS, Run, observe
 from unstick.stacked import Stack
 from unstick.state import preserved
 
@@ -95,7 +95,7 @@ def compare(case: Case, count: int) -> tuple[bool, float]:
     """Whether a stack of so many runs is made, and how many times faster `observe_many` is because of it."""
     with preserved(threads=1):
         runs = [Run(case, None, seed, None) for seed in range(2 * count)]
-        if suits(case, runs[0], count):
+        if suits(case, runs[0], count, STEPS):
             return True, steps(runs[:count], runs[count:])
     return False, one_run(case, count)
 

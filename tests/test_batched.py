@@ -33,7 +33,7 @@ NAMES = sorted(optimizer.__name__ for optimizer in ELEMENTWISE)
 @pytest.fixture(autouse=True)
 def worth(monkeypatch):
     """Whether it is faster is another question."""
-    monkeypatch.setattr(batched, "worth", lambda run, count: True)
+    monkeypatch.setattr(batched, "worth", lambda *_: True)
 
 
 def data(samples: int = 96, inputs: int = 6) -> tuple[Tensor, Tensor]:
@@ -421,9 +421,9 @@ def test_nothing_of_the_users_is_changed():
 # -- whether it is worth it --------------------------------------------------------------------------------------------
 
 
-def worth_it(count: int, optimizer=None, **shape) -> bool:
+def worth_it(count: int, steps: int = 300, **shape) -> bool:
     with preserved(threads=1):
-        return batched._gain(*_parts(case(lambda: net(**shape), optimizer)), count) >= batched.GAIN
+        return batched._gains(*_parts(case(lambda: net(**shape))), count, steps)
 
 
 def _parts(made: Case):
@@ -436,6 +436,7 @@ def test_many_small_layers_are_worth_it_and_large_ones_are_not():
     assert worth_it(8, depth=20, width=64)
     assert not worth_it(8, depth=5, width=1024)
     assert not worth_it(1, depth=20, width=16)
+    assert not worth_it(8, steps=20, depth=20, width=16)
 
 
 def test_the_rule_counts_the_multiplications_of_a_linear_network():
@@ -448,17 +449,17 @@ def test_nothing_that_was_not_measured_is_worth_it(monkeypatch):
     convolution, double = MODELS["convolution"], lambda: net(20).double()
     x, y = data()
     for made in (case(convolution), case(double, data=(x.double(), y))):
-        assert not batched.worth(Run(made, None, 0, None), 1000)
-    assert batched.worth(Run(case(lambda: net(20)), None, 0, None), 8)
+        assert not batched.worth(Run(made, None, 0, None), 1000, 300)
+    assert batched.worth(Run(case(lambda: net(20)), None, 0, None), 8, 300)
 
 
 def test_trials_are_the_same_with_any_number_of_workers(monkeypatch):
     monkeypatch.undo()
-    many = case(lambda: net(12))
-    assert len(observe_many(many, range(1, 5), steps=4)) == 4
-    reports = [try_remedies(many, ["relu", "batchnorm"], steps=4, seeds=5, workers=workers) for workers in (1, 2)]
+    many = case(lambda: net(30, width=4))
+    assert len(observe_many(many, range(1, 6), steps=60)) == 5
+    reports = [try_remedies(many, ["relu"], steps=60, seeds=6, workers=workers) for workers in (1, 2)]
     one, other = ([trial.runs for trial in report] + [report.baseline] for report in reports)
-    assert [len(runs) for runs in one] == [5, 5, 5]
+    assert [len(runs) for runs in one] == [6, 6]
     assert [[numbers(run) for run in runs] for runs in one] == [[numbers(run) for run in runs] for runs in other]
 
 

@@ -56,7 +56,7 @@ def observe_many(
         first = begin(seeds[0])
         opened.callback(first.run.close)
         wanted = first.run.usual_steps if steps is None else steps
-        if not suits(case, first.run, len(seeds)):
+        if not suits(case, first.run, len(seeds), wanted):
             first.run.train(wanted, deadline, None, False)
             return (replace(first.run.concluded(wanted), seconds=time.perf_counter() - started),)
         # Whatever goes wrong from here on, the user's code may do right, or say better, when it runs as usual.
@@ -152,9 +152,9 @@ def _train(runs: Sequence[_Seeded], steps: int, deadline: float) -> None:
 # -- where -------------------------------------------------------------------------------------------------------------
 
 
-def suits(case: Case, run: Run, count: int) -> bool:
+def suits(case: Case, run: Run, count: int, steps: int) -> bool:
     """Whether `count` runs like this one, of which no step was made, are to be trained together."""
-    return _allowed(case, run) and worth(run, count)
+    return _allowed(case, run) and worth(run, count, steps)
 
 
 def _allowed(case: Case, run: Run) -> bool:
@@ -218,10 +218,13 @@ GAIN = 1.25
 """A stack is made where it is expected to be that many times faster. In the fit's data the least that was gained there
 is 1.16; of the 58 pairs that gained more than 1.2 ten are left out."""
 
+FIRST = 3e5
+"""Once in a process: what torch imports when `vmap` meets a loss such as cross-entropy. It has to be saved first."""
+
 PRODUCTS_MEASURED = frozenset(["linear", "matmul", "__matmul__", "mm", "addmm"])
 
 
-def worth(run: Run, count: int) -> bool:
+def worth(run: Run, count: int, steps: int) -> bool:
     """Whether `count` such runs are trained faster together. False for what was not measured: other devices, dtypes and
     weighted operations (convolutions become grouped ones, which are slow)."""
     weighted = [op for op in run.before.operations if op.kind == "weights"]
@@ -229,12 +232,17 @@ def worth(run: Run, count: int) -> bool:
         on_cpu(run.device)
         and all(p.dtype == torch.float32 for p in run.parameters.values())
         and all(op.name in PRODUCTS_MEASURED and op.parameter in run.parameters for op in weighted)
-        and _gain(run, weighted, count) >= GAIN
+        and _gains(run, weighted, count, steps)
     )
 
 
-def _gain(run: Run, weighted: Sequence[Operation], count: int) -> float:
-    """How many times faster a stack is expected to be."""
+def _gains(run: Run, weighted: Sequence[Operation], count: int, steps: int) -> bool:
+    apart, stacked = _expected(run, weighted, count)
+    return apart >= GAIN * stacked and steps * (apart - stacked) >= FIRST
+
+
+def _expected(run: Run, weighted: Sequence[Operation], count: int) -> tuple[float, float]:
+    """Of one step of all runs, in microseconds: one after the other, and as a stack."""
     calls = len(run.before.operations)
     trained = parameters_of(run.optimizer)
     moments = not isinstance(run.optimizer, torch.optim.SGD)
@@ -243,7 +251,7 @@ def _gain(run: Run, weighted: Sequence[Operation], count: int) -> float:
     alone = STEP + CALL * calls + products + moments * (UPDATE * len(trained) + NUMBER * numbers)
     shared = STEP_STACKED + CALL_STACKED * calls
     each = RUN_STACKED + products + (NUMBER_APART + moments * NUMBER_STACKED) * numbers
-    return count * alone / (shared + count * each)
+    return count * alone, shared + count * each
 
 
 def _multiplications(op: Operation, run: Run) -> float:

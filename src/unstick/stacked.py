@@ -232,6 +232,8 @@ def check(runs: Sequence[Run]) -> None:
 
 
 def _check(runs: Sequence[Run]) -> None:
+    if len({run.usual_steps for run in runs}) > 1:
+        raise Apart("they are usually trained for different numbers of steps")
     batches = [run.sample for run in runs]
     model = runs[0].setup.model
     before = _surroundings(model)

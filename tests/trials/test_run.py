@@ -160,7 +160,7 @@ def test_an_interrupt_returns_what_is_known(workers):
     assert report.interrupted
     counts = [len(report.baseline), *(len(trial.runs) for trial in report)]
     assert sum(counts) == 5
-    assert workers > 1 or counts == [4, 1, 0]  # processes need not finish in the order in which they began
+    assert workers > 1 or counts == [2, 2, 1]  # processes need not finish in the order in which they began
     unsettled = [trial for trial in report if not trial.compared.settled]
     assert unsettled
     assert all("Interrupted" in trial.explanation for trial in unsettled)
