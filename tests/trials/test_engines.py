@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -124,3 +127,21 @@ def test_where_only_all_together_are_too_much_fewer_run_at_once(tmp_path):
     assert dict(engine.run([1, 2, 3])) == {0: 1, 1: 2, 2: 3}
     engine.close()
     assert engine._workers == 1
+
+
+KILLED = """
+import os
+from unstick.trials.engines import LocalEngine
+
+engine = LocalEngine(lambda job: os.getpid(), 1)
+print(dict(engine.run([1]))[0], flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_processes_end_with_one_that_is_killed():
+    with subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE) as parent:
+        worker = os.pidfd_open(int(parent.stdout.readline()))
+    assert parent.returncode == -signal.SIGKILL
+    assert select.select([worker], [], [], 30.0)[0]
+    os.close(worker)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -189,7 +191,15 @@ def _receive(packed: bytes) -> None:
     global _packed
     limit.expendable = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _packed = packed
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process once its parent is gone: one that was killed cannot end its own."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
 
 
 def _unpack() -> None:
