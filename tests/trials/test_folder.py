@@ -9,6 +9,7 @@ import pytest
 
 from trials.handmade import observation
 from unstick.errors import OutputError
+from unstick.observation import Observation
 from unstick.trials.engines import Lost
 from unstick.trials.folder import RunFolder
 from unstick.trials.jobs import Failure, OutOfTime
@@ -24,9 +25,9 @@ def folder(tmp_path):
 def filled(folder) -> list[bytes]:
     """The lines of a folder that holds three results."""
     kept = RunFolder(folder, ASKED)
-    kept.add(None, 0, observation())
-    kept.add("relu", 0, Failure("it does not fit"))
-    kept.add("relu", 1, Lost("it died"))
+    kept.add(None, (0,), [observation()])
+    kept.add("relu", (0,), [Failure("it does not fit")])
+    kept.add("relu", (1,), [Lost("it died")])
     kept.close()
     return (folder / "results.jsonl").read_bytes().splitlines(keepends=True)
 
@@ -40,9 +41,9 @@ def results(folder):
 def test_results_come_back(folder):
     filled(folder)
     assert results(folder) == {
-        (None, 0): observation(),
-        ("relu", 0): Failure("it does not fit"),
-        ("relu", 1): Lost("it died"),
+        (None, (0,)): (observation(),),
+        ("relu", (0,)): (Failure("it does not fit"),),
+        ("relu", (1,)): (Lost("it died"),),
     }
 
 
@@ -51,14 +52,47 @@ def test_other_tools_read_the_lines(folder):
     assert [line["outcome"] for line in (finished, failed, lost)] == ["finished", "failed", "lost"]
     assert finished["remedy"] is None
     assert finished["run"]["learning"]["final_loss"] == observation().learning.final_loss
-    assert failed == {"remedy": "relu", "seed": 0, "outcome": "failed", "reason": "it does not fit"}
+    words = {"outcome": "failed", "reason": "it does not fit"}
+    assert failed == {"remedy": "relu", "seed": 0, "job": [0], "of": 1, **words}
 
 
 def test_what_there_was_no_time_for_is_left_to_be_done(folder):
     kept = RunFolder(folder, ASKED)
-    kept.add("relu", 0, OutOfTime())
+    kept.add("relu", (0,), [OutOfTime()])
     kept.close()
     assert results(folder) == {}
+
+
+def together(*seeds: int) -> list[Observation]:
+    return [observation(seed) for seed in seeds]
+
+
+def test_seeds_that_were_trained_together_come_back_together(folder):
+    kept = RunFolder(folder, ASKED)
+    kept.add("relu", (0, 1, 2), together(0, 1, 2))
+    kept.add("tanh", (0, 1, 2), together(0))  # the others are not to be trained with it
+    kept.add("elu", (0, 1, 2), [*together(0), OutOfTime(), *together(2)])
+    kept.close()
+    assert results(folder) == {
+        ("relu", (0, 1, 2)): tuple(together(0, 1, 2)),
+        ("tanh", (0, 1, 2)): tuple(together(0)),
+        ("elu", (0, 1, 2)): tuple(together(0)),
+    }
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_job_of_which_lines_are_missing_is_made_again_as_a_whole(folder, lines):
+    kept = RunFolder(folder, ASKED)
+    kept.add("relu", (0, 1, 2), together(0, 1, 2))
+    kept.close()
+    file = folder / "results.jsonl"
+    whole = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(whole[:lines]))
+    again = RunFolder(folder, ASKED)
+    assert again.results == {}
+    again.add("relu", (0, 1, 2), together(0, 1, 2))
+    again.close()
+    assert results(folder) == {("relu", (0, 1, 2)): tuple(together(0, 1, 2))}
 
 
 def test_what_the_findings_named_comes_back(folder):
@@ -77,13 +111,15 @@ def test_half_a_line_at_the_end_is_written_anew(folder, share):
     torn = last[: int(share * len(last))]
     (folder / "results.jsonl").write_bytes(b"".join(whole) + torn)
     kept = RunFolder(folder, ASKED)
-    assert set(kept.results) == {(None, 0), ("relu", 0)}
-    kept.add("relu", 1, Lost("it died"))
+    assert set(kept.results) == {(None, (0,)), ("relu", (0,))}
+    kept.add("relu", (1,), [Lost("it died")])
     kept.close()
     assert (folder / "results.jsonl").read_bytes() == b"".join([*whole, last])
 
 
-@pytest.mark.parametrize("line", [b"{}\n", b"no JSON\n", b'{"remedy": null, "seed": 1, "outcome": "great"}\n', b"[]\n"])
+@pytest.mark.parametrize(
+    "line", [b"{}\n", b"no JSON\n", b'{"remedy": null, "seed": 1, "job": [1], "of": 1, "outcome": "great"}\n', b"[]\n"]
+)
 def test_a_line_that_makes_no_sense_is_named(folder, line):
     first, *rest = filled(folder)
     (folder / "results.jsonl").write_bytes(b"".join([first, line, *rest]))
@@ -138,11 +174,11 @@ def test_a_disk_that_is_full_is_said_and_loses_nothing_of_before(folder):
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(first) + 10, limits[1]))
     try:
         with pytest.raises(OutputError, match="File too large"):
-            kept.add("relu", 1, Lost("it died"))
+            kept.add("relu", (1,), [Lost("it died")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     kept.close()
-    assert results(folder) == {(None, 0): observation()}
+    assert results(folder) == {(None, (0,)): (observation(),)}
 
 
 HOLDER = """

@@ -345,6 +345,8 @@ def _trials(case: Case, device: str | None, job: Job) -> tuple[Result, ...]:
         with limited(job.patience):
             seen = observe_many(case, job.seeds, remedy=job.remedy, steps=job.steps, budget=left, device=device)
     except (CaseError, NotApplicable) as error:
+        if _out_of_memory(error.__cause__):
+            return (Lost(f"it ran out of memory: {describe(error.__cause__ or error)}"),)
         return (Failure(str(error)),)
     except Hung:
         return (job.overdue(),)
@@ -359,7 +361,7 @@ def _trials(case: Case, device: str | None, job: Job) -> tuple[Result, ...]:
     return tuple(s if s.learning.steps == s.requested or diverged(s) or not job.whole else OutOfTime() for s in seen)
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def _out_of_memory(error: BaseException | None) -> bool:
     """On the CPU, torch has no class of its own for it."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
