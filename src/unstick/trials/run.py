@@ -322,12 +322,12 @@ def _trial(case: Case, device: str | None, job: Job) -> Result:
         with limited(job.patience):
             seen = observe(case, remedy=job.remedy, steps=job.steps, seed=job.seed, budget=left, device=device)
     except (CaseError, NotApplicable) as error:
-        return Failure(str(error))
+        return Lost(_MEMORY + str(error)) if _out_of_memory(error) else Failure(str(error))
     except Hung:
         return job.overdue()
     except (Exception, SystemExit) as error:
         if _out_of_memory(error):
-            return Lost(f"it ran out of memory: {describe(error)}")
+            return Lost(_MEMORY + describe(error))
         if job.remedy is not None:
             return Failure(f"With this change the network fails: {describe(error)}")
         if of_traceback(error.__traceback__) is None:
@@ -337,11 +337,15 @@ def _trial(case: Case, device: str | None, job: Job) -> Result:
     return seen if complete else OutOfTime()
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    """On the CPU, torch has no class of its own for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+_MEMORY = "it ran out of memory: "
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether that is what it is, or what it came from. On the CPU, torch has no class of its own for it."""
+    if error is None:
+        return False
+    here = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return here or isinstance(error, MemoryError | torch.OutOfMemoryError) or _out_of_memory(error.__cause__)
 
 
 def _cut_short(results: Iterable[Result], interrupted: bool) -> str:
