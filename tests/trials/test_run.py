@@ -201,5 +201,5 @@ def test_a_run_that_wants_more_memory_than_there_is_is_a_verdict_with_its_reason
 
     report = try_remedies(case(loss=None, step=step), ["init(normal, std=50)"], steps=5, seeds=2, workers=1)
     assert report.trials[0].verdict == "inconclusive"
-    assert "it ran out of memory: RuntimeError" in report.trials[0].explanation
+    assert "it ran out of memory: " in report.trials[0].explanation
     assert len(report.baseline) == 2

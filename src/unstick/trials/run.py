@@ -345,14 +345,12 @@ def _trials(case: Case, device: str | None, job: Job) -> tuple[Result, ...]:
         with limited(job.patience):
             seen = observe_many(case, job.seeds, remedy=job.remedy, steps=job.steps, budget=left, device=device)
     except (CaseError, NotApplicable) as error:
-        if _out_of_memory(error.__cause__):
-            return (Lost(f"it ran out of memory: {describe(error.__cause__ or error)}"),)
-        return (Failure(str(error)),)
+        return (Lost(_MEMORY + str(error)) if _out_of_memory(error) else Failure(str(error)),)
     except Hung:
         return (job.overdue(),)
     except (Exception, SystemExit) as error:
         if _out_of_memory(error):
-            return (Lost(f"it ran out of memory: {describe(error)}"),)
+            return (Lost(_MEMORY + describe(error)),)
         if job.remedy is not None:
             return (Failure(f"With this change the network fails: {describe(error)}"),)
         if of_traceback(error.__traceback__) is None:
@@ -361,11 +359,15 @@ def _trials(case: Case, device: str | None, job: Job) -> tuple[Result, ...]:
     return tuple(s if s.learning.steps == s.requested or diverged(s) or not job.whole else OutOfTime() for s in seen)
 
 
+_MEMORY = "it ran out of memory: "
+
+
 def _out_of_memory(error: BaseException | None) -> bool:
-    """On the CPU, torch has no class of its own for it."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    """Whether that is what it is, or what it came from. On the CPU, torch has no class of its own for it."""
+    if error is None:
+        return False
+    here = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    return here or isinstance(error, MemoryError | torch.OutOfMemoryError) or _out_of_memory(error.__cause__)
 
 
 def _cut_short(results: Iterable[Result], interrupted: bool) -> str:
